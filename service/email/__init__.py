@@ -1,0 +1,1 @@
+"""An e-mail: what a request may say, the record kept of it, and its life as pure functions."""
