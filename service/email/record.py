@@ -133,12 +133,26 @@ class Change:
     detail: dict[str, Any] = field(default_factory=dict)
 
 
+class Stage(StrEnum):
+    """The command of a transaction that an answer belongs to."""
+
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    """The DATA command itself, or the message after its final dot."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An SMTP server's answer: the three-digit code and its text, lines joined by a space."""
+    """An SMTP server's answer: the three-digit code and its text, lines joined by a space.
+
+    `stage` matters for one code: 552 to RCPT means too many recipients and is temporary (RFC 5321, section
+    4.5.3.1.10), anywhere else it is final. None is taken for "not RCPT".
+    """
 
     code: int
     text: str
+    stage: Stage | None = None
 
     def __str__(self) -> str:
         return f"{self.code} {self.text}"
