@@ -1,0 +1,418 @@
+"""A real SMTP server whose every reply can be scripted, for tests.
+
+It speaks RFC 5321 over asyncio streams, accepts everything by default and records it. A script says what happens
+instead, by step and by occurrence:
+
+    script = {
+        "dot": [reply(451, "4.3.0 later"), reply(451, "4.3.0 later")],   # twice, then the default
+        "rcpt:bob@example.com": reply(550, "5.1.1 no such user"),        # one action: every time
+        "mail": DROP,
+    }
+
+Steps: connect (before the greeting), greeting, ehlo, starttls, auth, mail, rcpt, data (the 354), body (its first bytes
+were read), dot (the whole message was read), rset, noop, quit. `rcpt:ADDRESS` goes before `rcpt`.
+
+Run it as a program for a witness that outlives its clients: ``python -m tests.smtpd --port 0 --log FILE`` prints its
+port and writes one JSON line per message, with an fsync before each 250.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import signal
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from email.parser import BytesHeaderParser
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a scripted step does: answer `code` `text`, and go on as `then` says.
+
+    Attributes:
+        code: Reply code; 0 sends no reply.
+        then: ``continue``, ``drop`` (abort the connection) or ``freeze`` (say and read nothing until the server stops).
+        store: At the dot only: record the message although no 250 is sent.
+        delay: Seconds before the reply.
+    """
+
+    code: int = 0
+    text: str = ""
+    then: str = "continue"
+    store: bool = False
+    delay: float = 0.0
+
+
+def reply(code: int, text: str, *, then: str = "continue", delay: float = 0.0) -> Action:
+    """Answer with *code* and *text*; lines of *text* become a multi-line reply."""
+    return Action(code, text, "drop" if code == 421 and then == "continue" else then, delay=delay)
+
+
+DROP = Action(then="drop")
+FREEZE = Action(then="freeze")
+STORE_AND_DROP = Action(then="drop", store=True)
+STORE_AND_FREEZE = Action(then="freeze", store=True)
+
+Script = Mapping[str, Action | Sequence[Action]]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One message the server took responsibility for (or kept by a `store` action).
+
+    `data` is without dot-stuffing and without the final dot; `wire` is what came over the connection.
+    """
+
+    sender: str
+    recipients: tuple[str, ...]
+    data: bytes
+    wire: bytes
+    options: tuple[str, ...]
+    monotonic: float
+    wall: float
+
+    @property
+    def message_id(self) -> str:
+        """The Message-ID header, or an empty string."""
+        return str(BytesHeaderParser().parsebytes(self.data).get("Message-ID", ""))
+
+
+class _Gone(Exception):
+    """This session is over."""
+
+
+@dataclass(slots=True)
+class _Envelope:
+    sender: str = ""
+    options: tuple[str, ...] = ()
+    recipients: list[str] = field(default_factory=list)
+
+
+class SmtpServer:
+    """A scripted server on the loopback; an asynchronous context manager.
+
+    Attributes:
+        received: The messages accepted so far, in order.
+        commands: Every command line of every session, in order of arrival.
+        sessions: Connections accepted so far.
+    """
+
+    def __init__(
+        self,
+        script: Script | None = None,
+        *,
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+        implicit_tls: bool = False,
+        login: tuple[str, str] | None = None,
+        extensions: Sequence[str] = ("8BITMIME", "SIZE 26214400", "SMTPUTF8"),
+        log: Path | None = None,
+    ) -> None:
+        self._script: dict[str, Action | list[Action]] = {}
+        self.rescript(script or {})
+        self._port = port
+        self._tls = tls
+        self._implicit_tls = implicit_tls
+        self._login = login
+        self._extensions = extensions
+        self._log: IO[str] | None = log.open("a", encoding="utf-8") if log else None
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Condition()
+        self.received: list[Received] = []
+        self.commands: list[str] = []
+        self.sessions = 0
+
+    def rescript(self, script: Script) -> None:
+        """Replace the script from here on."""
+        self._script = {
+            step: actions if isinstance(actions, Action) else list(actions) for step, actions in script.items()
+        }
+
+    @property
+    def port(self) -> int:
+        """The port it listens on, also after it stopped."""
+        return self._port
+
+    def url(self, query: str = "tls=none", user: str = "") -> str:
+        """The SMTP URL of this server, as the service's settings take it."""
+        return f"smtp://{user}127.0.0.1:{self._port}?{query}"
+
+    async def __aenter__(self) -> SmtpServer:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+        if self._log:
+            self._log.close()
+
+    async def start(self) -> None:
+        """Listen; after a `stop`, on the same port as before."""
+        context = self._tls if self._implicit_tls else None
+        self._server = await asyncio.start_server(
+            self._accept, "127.0.0.1", self._port, ssl=context, limit=2**16, backlog=1024
+        )
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Listen no more and end every session, as a crash of the server would."""
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def wait_for(self, messages: int, timeout: float = 20.0) -> list[Received]:
+        """The messages received, once there are at least *messages*."""
+        async with asyncio.timeout(timeout), self._changed:
+            await self._changed.wait_for(lambda: len(self.received) >= messages)
+        return self.received
+
+    async def wait_for_command(self, prefix: str, count: int = 1, timeout: float = 20.0) -> None:
+        """Return once *count* command lines that begin with *prefix* were read (``.`` stands for the final dot)."""
+        async with asyncio.timeout(timeout), self._changed:
+            await self._changed.wait_for(lambda: sum(c.startswith(prefix) for c in self.commands) >= count)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self.sessions += 1
+        session = _Session(self, reader, writer)
+        try:
+            await session.run()
+        except (_Gone, ConnectionError, ssl.SSLError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # how sessions end: dropped by script, by the client, or by stop()
+        finally:
+            writer.transport.abort()
+
+    def action(self, *steps: str) -> Action | None:
+        """The next scripted action for the first of *steps* that has one left."""
+        for step in steps:
+            entry = self._script.get(step)
+            if isinstance(entry, Action):
+                return entry
+            if entry:
+                return entry.pop(0)
+        return None
+
+    async def note(self, command: str) -> None:
+        """Record a command line."""
+        async with self._changed:
+            self.commands.append(command)
+            self._changed.notify_all()
+
+    async def store(self, envelope: _Envelope, wire: bytes) -> None:
+        """Record a message; with a log, durably."""
+        data = wire[1:] if wire.startswith(b".") else wire
+        data = data.replace(b"\r\n.", b"\r\n")
+        message = Received(
+            envelope.sender,
+            tuple(envelope.recipients),
+            data,
+            wire,
+            envelope.options,
+            time.monotonic(),
+            time.time(),
+        )
+        if self._log:
+            line = {
+                "message_id": message.message_id,
+                "from": message.sender,
+                "to": list(message.recipients),
+                "monotonic": message.monotonic,
+                "wall": message.wall,
+            }
+            self._log.write(json.dumps(line) + "\n")
+            self._log.flush()
+            os.fsync(self._log.fileno())
+        async with self._changed:
+            self.received.append(message)
+            self._changed.notify_all()
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """The context for STARTTLS, where it is offered."""
+        return None if self._implicit_tls else self._tls
+
+    @property
+    def login(self) -> tuple[str, str] | None:
+        """The only user name and password that AUTH takes."""
+        return self._login
+
+    @property
+    def extensions(self) -> Sequence[str]:
+        """EHLO keywords offered in every session."""
+        return self._extensions
+
+
+class _Session:
+    """One connection."""
+
+    def __init__(self, server: SmtpServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.server = server
+        self.reader = reader
+        self.writer = writer
+        self.envelope = _Envelope()
+        self.secure = False
+
+    async def run(self) -> None:
+        await self.perform(self.server.action("connect"))
+        await self.answer(220, "test ESMTP", "greeting")
+        while True:
+            line = (await self.reader.readuntil(b"\r\n")).decode("utf-8").rstrip("\r\n")
+            await self.server.note(line)
+            verb, _, rest = line.partition(" ")
+            handler = getattr(self, f"on_{verb.lower()}", None)
+            if handler is None:
+                await self.send(500, "5.5.2 what?")
+            else:
+                await handler(rest)
+
+    async def send(self, code: int, text: str) -> None:
+        lines = text.split("\n")
+        for line in lines[:-1]:
+            self.writer.write(f"{code}-{line}\r\n".encode())
+        self.writer.write(f"{code} {lines[-1]}\r\n".encode())
+        await self.writer.drain()
+
+    async def perform(self, action: Action | None) -> bool:
+        """Do a scripted action; False when there is none."""
+        if action is None:
+            return False
+        if action.delay:
+            await asyncio.sleep(action.delay)
+        if action.code:
+            await self.send(action.code, action.text)
+        if action.then == "freeze":
+            await asyncio.Event().wait()
+        if action.then == "drop":
+            if action.code:  # what was said must arrive: close in order
+                self.writer.close()
+                await self.writer.wait_closed()
+            raise _Gone
+        return True
+
+    async def answer(self, code: int, text: str, *steps: str) -> bool:
+        """The scripted reply of the step, else *code* and *text*; True if the step went through (2xx, 3xx)."""
+        action = self.server.action(*steps)
+        if action is None:
+            await self.send(code, text)
+            return code < 400
+        await self.perform(action)
+        return action.code < 400
+
+    async def on_ehlo(self, _rest: str) -> None:
+        offered = list(self.server.extensions)
+        if self.server.tls and not self.secure:
+            offered.append("STARTTLS")
+        if self.server.login:
+            offered.append("AUTH PLAIN LOGIN")
+        await self.answer(250, "\n".join(["test", *offered]), "ehlo")
+
+    async def on_helo(self, _rest: str) -> None:
+        await self.answer(250, "test", "helo")
+
+    async def on_starttls(self, _rest: str) -> None:
+        assert self.server.tls is not None
+        if await self.answer(220, "go ahead", "starttls"):
+            await self.writer.start_tls(self.server.tls)
+            self.secure = True
+
+    async def on_auth(self, rest: str) -> None:
+        method, _, initial = rest.partition(" ")
+        if method.upper() == "LOGIN":
+            user = base64.b64decode(initial).decode()
+            await self.send(334, "UGFzc3dvcmQ6")
+            password = base64.b64decode(await self.reader.readuntil(b"\r\n")).decode()
+        else:
+            _, user, password = base64.b64decode(initial).decode().split("\0")
+        if (user, password) == self.server.login:
+            await self.answer(235, "2.7.0 welcome", "auth")
+        else:
+            await self.answer(535, f"5.7.8 bad credentials {initial}", "auth")
+
+    async def on_mail(self, rest: str) -> None:
+        path, _, options = rest.removeprefix("FROM:").partition(" ")
+        if await self.answer(250, "2.1.0 ok", "mail"):
+            self.envelope = _Envelope(path.strip("<>"), tuple(options.split()))
+
+    async def on_rcpt(self, rest: str) -> None:
+        address = rest.removeprefix("TO:").partition(" ")[0].strip("<>")
+        if await self.answer(250, "2.1.5 ok", f"rcpt:{address}", "rcpt"):
+            self.envelope.recipients.append(address)
+
+    async def on_data(self, _rest: str) -> None:
+        if not self.envelope.recipients:
+            await self.send(554, "5.5.1 no valid recipients")
+            return
+        if not await self.answer(354, "go ahead", "data"):
+            return
+        action = self.server.action("body")
+        if action is not None:
+            await self.reader.read(1000)
+            await self.perform(action)
+        wire = await self._body()
+        await self.server.note(".")
+        action = self.server.action("dot")
+        if action is None or action.store or 200 <= action.code < 300:
+            await self.server.store(self.envelope, wire)
+        self.envelope = _Envelope()
+        if not await self.perform(action):
+            await self.send(250, "2.0.0 queued")
+
+    async def _body(self) -> bytes:
+        lines = bytearray()
+        while (line := await self._line()) != b".\r\n" or not (lines.endswith(b"\r\n") or not lines):
+            lines += line
+        return bytes(lines)
+
+    async def _line(self) -> bytes:
+        try:
+            return await self.reader.readuntil(b"\r\n")
+        except asyncio.LimitOverrunError as overrun:
+            return await self.reader.readexactly(overrun.consumed)
+
+    async def on_rset(self, _rest: str) -> None:
+        self.envelope = _Envelope()
+        await self.answer(250, "2.0.0 ok", "rset")
+
+    async def on_noop(self, _rest: str) -> None:
+        await self.answer(250, "2.0.0 ok", "noop")
+
+    async def on_quit(self, _rest: str) -> None:
+        await self.answer(221, "2.0.0 bye", "quit")
+        raise _Gone
+
+
+async def _main(port: int, log: Path) -> None:
+    stopped = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stopped.set)
+    async with SmtpServer(port=port, log=log) as server:
+        print(server.port, flush=True)
+        await stopped.wait()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="An SMTP sink that fsyncs each message before its 250.")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--log", type=Path, required=True)
+    arguments = parser.parse_args()
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_main(arguments.port, arguments.log))
