@@ -11,9 +11,9 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
-from service.email import outcomes
+from service.email import outcomes, steps
 from service.email.record import (
     FINAL,
     Change,
@@ -26,8 +26,26 @@ from service.email.record import (
     State,
     Status,
 )
+from service.email.steps import StaleRun, WrongState
 from service.email.times import to_z
 from zqueue import Backoff, exponential
+
+__all__ = [
+    "LIFETIME",
+    "OnUnknown",
+    "StaleRun",
+    "WrongState",
+    "accept",
+    "begin",
+    "cancel",
+    "default_retry_until",
+    "expire",
+    "owner_died",
+    "poison",
+    "requeue",
+    "settle",
+    "still_to_try",
+]
 
 OnUnknown = Literal["retry", "hold"]
 """What follows a transaction of which nobody knows whether it delivered: try again, or wait for a person."""
@@ -37,26 +55,6 @@ LIFETIME = timedelta(days=5)
 
 _DEFERRAL = exponential(5, cap=300, jitter=True)
 _WAITING = (Status.SCHEDULED, Status.RETRYING)
-
-
-class WrongState(Exception):
-    """The e-mail stands where this step is not allowed; nothing was written."""
-
-    def __init__(self, email: Email, step: str) -> None:
-        super().__init__(f"{email.id} is {email.state.status}; it is not possible to {step} it")
-        self.email_id = email.id
-        self.status = email.state.status
-        self.step = step
-
-
-class StaleRun(Exception):
-    """The record moved on since the caller read it: another run owns the e-mail, or it was edited."""
-
-    def __init__(self, email: Email, message: str) -> None:
-        super().__init__(f"{email.id}: {message}")
-        self.email_id = email.id
-        self.status = email.state.status
-        self.run = email.state.run
 
 
 def accept(
@@ -115,7 +113,7 @@ def cancel(email: Email) -> Change | None:
         return None
     if status not in (*_WAITING, Status.HELD):
         raise WrongState(email, "cancel")
-    return Change("email.cancelled", _rest(email.state, Status.CANCELLED))
+    return Change("email.cancelled", steps.rest(email.state, Status.CANCELLED))
 
 
 def requeue(email: Email, *, now: datetime, backoff: Backoff) -> Change | None:
@@ -132,7 +130,7 @@ def requeue(email: Email, *, now: datetime, backoff: Backoff) -> Change | None:
     if state.status not in (Status.HELD, Status.FAILED):
         raise WrongState(email, "retry")
     again = replace(
-        _rest(state, Status.SCHEDULED),
+        steps.rest(state, Status.SCHEDULED),
         recipients=tuple(
             one
             if one.status in (RecipientStatus.ACCEPTED, RecipientStatus.BOUNCED)
@@ -160,7 +158,7 @@ def expire(email: Email, *, now: datetime) -> Change | None:
     unknown = still_to_try(email) if email.state.reason == "unknown" else ()
     state = replace(email.state, recipients=outcomes.give_up(email.state.recipients, unknown=unknown))
     error = state.last_error or f"not sent by {to_z(state.retry_until)}"
-    return _finish(replace(state, last_error=error), "expired", {"error": error})
+    return steps.finish(replace(state, last_error=error), "expired", {"error": error})
 
 
 def begin(email: Email, *, now: datetime, rev: int, by: str, date: datetime, digest: str) -> Change | None:
@@ -192,7 +190,7 @@ def begin(email: Email, *, now: datetime, rev: int, by: str, date: datetime, dig
     if email.rev != rev:
         raise StaleRun(email, f"revision {email.rev} is not the {rev} that the message was built from")
     started = replace(
-        _rest(state, Status.SENDING),
+        steps.rest(state, Status.SENDING),
         run=state.run + 1,
         by=by,
         sending_since=now,
@@ -231,35 +229,36 @@ def settle(
         # Every uncounted run so far makes the next wait longer, up to the cap; the relay's breaker guards the rest.
         delay = _DEFERRAL.delay(max(1, state.run - state.attempts), rng)
         error = outcome.error or "the relay failed"
-        return _again(state, "email.deferred", now + delay, "relay", error, {})
+        return steps.again(state, "email.deferred", now + delay, "relay", error, {})
     recipients = outcomes.apply(state.recipients, outcome)
     said = outcomes.to_json(outcome)
-    error = outcome.error or outcomes.last_words(outcome)
-    state = replace(state, recipients=recipients, attempts=state.attempts + 1, last_error=error)
+    words = outcome.error or outcomes.last_words(outcome)
+    state = replace(state, recipients=recipients, attempts=state.attempts + 1, last_error=words)
     if not any(one.status is RecipientStatus.PENDING for one in recipients):
-        return _finish(state, "refused", said)
+        return steps.finish(state, "refused", said)
     unknown = outcome.ending is Ending.UNKNOWN
     if unknown and on_unknown == "hold":
-        return _hold(state, outcome.replies, said)
+        return steps.hold(state, outcome.replies, said)
     if state.attempts >= 1 + state.max_retries:
         unanswered = () if not unknown else outcomes.unanswered(recipients, outcome)
         given_up = replace(state, recipients=outcomes.give_up(recipients, unknown=unanswered))
-        return _finish(given_up, "unknown" if unanswered else "exhausted", said)
+        return steps.finish(given_up, "unknown" if unanswered else "exhausted", said)
     delay = backoff.delay(state.attempts, rng)
-    return _again(state, "email.retrying", now + delay, "unknown" if unknown else "temporary", error, said)
+    return steps.again(state, "email.retrying", now + delay, "unknown" if unknown else "temporary", words, said)
 
 
 def owner_died(email: Email, *, now: datetime, run: int, on_unknown: OnUnknown) -> Change:
-    """End a run whose process is dead, or was frozen too long: whether it delivered is unknown; it counts as no attempt.
+    """End a run whose process is dead, or was frozen too long. Whether it delivered is unknown; no attempt is spent.
 
     Raises:
         StaleRun: That run is over already.
     """
     state = _running(email, run)
-    state = replace(state, last_error="the process that was sending it died; whether the message was sent is unknown")
+    error = "the process that was sending it died; whether the message was sent is unknown"
+    state = replace(state, last_error=error)
     if on_unknown == "hold":
-        return _hold(state, {}, {})
-    return _again(state, "email.retrying", now, "unknown", state.last_error, {})
+        return steps.hold(state, {}, {})
+    return steps.again(state, "email.retrying", now, "unknown", error, {})
 
 
 def poison(email: Email, *, gen: int, error: str) -> Change | None:
@@ -275,7 +274,7 @@ def poison(email: Email, *, gen: int, error: str) -> Change | None:
         return None
     pending = still_to_try(email)
     recipients = outcomes.give_up(state.recipients, unknown=pending if state.status is Status.SENDING else ())
-    failed = replace(_rest(state, Status.FAILED), recipients=recipients, reason="poison", last_error=error)
+    failed = replace(steps.rest(state, Status.FAILED), recipients=recipients, reason="poison", last_error=error)
     return Change("email.failed", failed, detail={"reason": "poison", "error": error})
 
 
@@ -284,34 +283,3 @@ def _running(email: Email, run: int) -> State:
     if state.status is not Status.SENDING or state.run != run:
         raise StaleRun(email, f"run {run} is over; the e-mail is {state.status}, run {state.run}")
     return state
-
-
-def _rest(state: State, status: Status) -> State:
-    """*state* in *status*, without what belongs to the status before."""
-    return replace(state, status=status, reason=None, next_attempt_at=None, by=None, sending_since=None)
-
-
-def _finish(state: State, reason: str, detail: dict[str, Any]) -> Change:
-    """Every recipient is final: completed if the message was accepted for one of them, else failed."""
-    detail = {"attempts": state.attempts, **detail}
-    if any(one.status is RecipientStatus.ACCEPTED for one in state.recipients):
-        return Change("email.completed", _rest(state, Status.COMPLETED), detail=detail)
-    failed = replace(_rest(state, Status.FAILED), reason=reason)
-    return Change("email.failed", failed, detail={"reason": reason, **detail})
-
-
-def _again(state: State, event: str, at: datetime, reason: str, error: str | None, detail: dict[str, Any]) -> Change:
-    waiting = replace(_rest(state, Status.RETRYING), next_attempt_at=at, reason=reason, last_error=error)
-    told = {"reason": reason, "attempts": state.attempts, "next_attempt_at": to_z(at), "error": error, **detail}
-    return Change(event, waiting, detail=told)
-
-
-def _hold(state: State, answered: Any, detail: dict[str, Any]) -> Change:
-    recipients = tuple(
-        replace(one, status=RecipientStatus.UNKNOWN)
-        if one.status is RecipientStatus.PENDING and one.address not in answered
-        else one
-        for one in state.recipients
-    )
-    held = replace(_rest(state, Status.HELD), recipients=recipients, reason="unknown")
-    return Change("email.held", held, detail={"reason": "unknown", "error": state.last_error, **detail})
