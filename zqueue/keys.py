@@ -1,0 +1,34 @@
+"""The names of a queue's keys. The one place where a key name is made; Lua gets them all in KEYS."""
+
+from __future__ import annotations
+
+import re
+
+from zqueue.errors import InvalidJob
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+
+ORDER = ("due:0", "due:1", "due:2", "leased", "jobs", "claims", "attempts", "dead", "wake", "workers")
+"""The fixed KEYS list of every script; `lua/_prelude.lua` binds names to it in this order."""
+
+
+class Keys:
+    """The keys of one queue. All carry the hash tag ``{NAME}``, so a Cluster keeps them on one node.
+
+    Attributes:
+        all: The fixed KEYS list, in the order of `ORDER`.
+        wake: The list that holds at most one token: "look at the head".
+        meta: The hash that says which format the queue is in.
+    """
+
+    def __init__(self, name: str) -> None:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise InvalidJob(f"a queue name is 1 to 64 of A-Z a-z 0-9 _ . -, not {name!r}")
+        self.prefix = f"zq:{{{name}}}:"
+        self.all = tuple(f"{self.prefix}{key}".encode() for key in ORDER)
+        self.wake = self.all[ORDER.index("wake")]
+        self.meta = f"{self.prefix}meta".encode()
+
+    def call(self, producer: str) -> bytes:
+        """Where the last enqueue call of *producer* is remembered for 60 s."""
+        return f"{self.prefix}call:{producer}".encode()
