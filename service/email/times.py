@@ -128,8 +128,8 @@ def _in_utc(moment: datetime) -> datetime:
 @functools.cache
 def _names() -> frozenset[str]:
     # The listing, and not ZoneInfo(name) alone: that would also open folders and the "right/" zones, which count
-    # leap seconds.
-    return frozenset(zoneinfo.available_timezones())
+    # leap seconds. What this machine takes for its own zone has no place in a request.
+    return frozenset(zoneinfo.available_timezones() - {"localtime", "posixrules", "Factory"})
 
 
 @functools.lru_cache(maxsize=64)
