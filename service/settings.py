@@ -1,0 +1,195 @@
+"""What the service is told from outside: ``SERVICE_*`` from the environment, over ``.env``, over defaults."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import quote, urlsplit
+
+from dotenv import dotenv_values
+from email_validator import EmailNotValidError, validate_email
+from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from zqueue import Backoff, steps
+
+PREFIX = "SERVICE_"
+JITTER = 0.1
+"""Share by which the delays between attempts are spread."""
+
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "embedded")
+_LONGEST_DELAY = 30 * 86_400
+_DELAYS = 20
+
+
+class SettingsError(Exception):
+    """A setting is missing, unknown or wrong; the message names each key and what is allowed, and no secret."""
+
+
+class Settings(BaseSettings):
+    """Every setting, checked. The description of a field says what is allowed; it is what an error shows.
+
+    Make one with `load`, which also refuses keys that are none of these.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    data_dir: Path = Field(Path("data"), description="a folder for the e-mails, made if it does not exist")
+    redis_url: SecretStr | None = Field(
+        None, description=f"a URL that starts with one of {', '.join(f'{name}://' for name in _REDIS_SCHEMES)}"
+    )
+    smtp_url: SecretStr | None = Field(
+        None, description="a URL such as smtp://user:password@host:587?tls=starttls (or tls=implicit, tls=none)"
+    )
+    host: str = Field("127.0.0.1", description="the address to listen on, such as 127.0.0.1", min_length=1)
+    port: int = Field(8000, description="a port from 0 to 65535 (0: any free one)", ge=0, le=65535)
+    open: bool = Field(False, description="1 or 0: whether HOST may be an address that others can reach")
+    inbox_port: int = Field(1025, description="a port from 0 to 65535 (0: any free one)", ge=0, le=65535)
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="one of debug, info, warning, error"
+    )
+    log_format: Literal["console", "json"] = Field("console", description="console or json")
+    concurrency: int = Field(100, description="e-mails worked on at once, from 1 to 10000", ge=1, le=10_000)
+    smtp_connections: int = Field(8, description="connections to the relay at once, from 1 to 1000", ge=1, le=1000)
+    default_from: str | None = Field(None, description="an address such as Name <me@example.com>")
+    ehlo_hostname: str | None = Field(
+        None,
+        description="the host name to greet relays with, such as mail.example.com",
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$",
+    )
+    max_retries: int = Field(3, description="attempts after the first, from 0 to 100", ge=0, le=100)
+    retry_delays: Annotated[tuple[float, ...], NoDecode] = Field(
+        (60.0, 600.0, 3600.0),
+        description=f"1 to {_DELAYS} delays in seconds, each at most 30 days, such as 60,600,3600",
+    )
+    on_unknown: Literal["retry", "hold"] = Field("retry", description="retry or hold")
+    min_free: ByteSize = Field(
+        ByteSize(64 * 1024 * 1024), description="disk space to keep free, such as 64MiB or 67108864", ge=0
+    )
+
+    @field_validator("log_level", "log_format", "on_unknown", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("retry_delays", mode="before")
+    @classmethod
+    def _delays(cls, value: object) -> tuple[float, ...]:
+        parts = value.split(",") if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else []
+        delays = tuple(float(part) for part in parts)
+        if not 1 <= len(delays) <= _DELAYS or not all(0 <= delay <= _LONGEST_DELAY for delay in delays):
+            raise ValueError("out of range")
+        return delays
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in _REDIS_SCHEMES:
+            raise ValueError("unknown scheme")
+        return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _smtp(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parts = urlsplit(value.get_secret_value())
+            if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.port == 0:
+                raise ValueError("not an SMTP URL")
+        return value
+
+    @field_validator("default_from")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None:
+            if not value.isprintable():
+                raise ValueError("not printable")
+            try:
+                validate_email(value, check_deliverability=False, allow_display_name=True)
+            except EmailNotValidError as error:
+                raise ValueError("not an address") from error
+        return value
+
+    @property
+    def queue_url(self) -> str:
+        """Where the queue lives: `redis_url`, or an embedded Valkey in the data directory. May hold a password."""
+        if self.redis_url is not None:
+            return self.redis_url.get_secret_value()
+        return f"embedded://{quote(str(self.data_dir / 'valkey'))}"
+
+    @property
+    def relay_url(self) -> str:
+        """Where e-mails are sent: `smtp_url`, or the catch-all inbox of this machine. May hold a password."""
+        if self.smtp_url is not None:
+            return self.smtp_url.get_secret_value()
+        return f"smtp://127.0.0.1:{self.inbox_port}?tls=none"
+
+    @property
+    def backoff(self) -> Backoff:
+        """The delays between counted attempts, with jitter."""
+        return steps(*self.retry_delays, jitter=JITTER)
+
+
+def load(env_file: Path | None = Path(".env")) -> Settings:
+    """Read and check all settings.
+
+    Args:
+        env_file: A file of ``KEY=value`` lines that need not exist; None reads the environment alone.
+
+    Raises:
+        SettingsError: A value is not allowed, a key is unknown, or the file cannot be read.
+    """
+    try:
+        in_file = dotenv_values(env_file) if env_file is not None and env_file.exists() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{env_file} cannot be read: {error}") from error
+    _refuse_unknown((*os.environ, *in_file))
+    try:
+        settings = Settings(_env_file=env_file)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(one["loc"], one.get("input")) for one in error.errors())) from None
+    if not settings.open and not is_loopback(settings.host):
+        raise SettingsError(
+            f"{PREFIX}HOST={settings.host} lets others reach an API that asks for no key: "
+            f"use 127.0.0.1, or set {PREFIX}OPEN=1 if something else guards the port"
+        )
+    return settings
+
+
+def is_loopback(host: str) -> bool:
+    """Whether *host* - a name or an address, IPv6 with or without brackets - is this machine, reached from itself."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _refuse_unknown(keys: Iterable[str]) -> None:
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    complaints = []
+    for key in sorted({key for key in keys if key.upper().startswith(PREFIX)}):
+        if key.upper() not in known:
+            near = difflib.get_close_matches(key.upper(), known, n=1)
+            complaints.append(f"{key} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
+    if complaints:
+        raise SettingsError("\n".join(complaints))
+
+
+def _explain(location: tuple[int | str, ...], value: object) -> str:
+    name = str(location[0])
+    field = Settings.model_fields[name]
+    secret = name.endswith("_url")
+    shown = f"={str(value)[:80]}" if isinstance(value, str) and not secret and len(location) == 1 else ""
+    return f"{PREFIX}{name.upper()}{shown} is not allowed: it must be {field.description}"

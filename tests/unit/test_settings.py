@@ -1,0 +1,183 @@
+"""Settings from the environment, a .env file and defaults."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from service.settings import SettingsError, is_loopback, load
+from zqueue import steps
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for key in os.environ:
+        if key.startswith("SERVICE_"):
+            monkeypatch.delenv(key)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_defaults_need_no_configuration(tmp_path: Path) -> None:
+    """With nothing set, everything runs on this machine: an embedded Valkey and the catch-all inbox."""
+    settings = load()
+    assert settings.model_dump() == {
+        "data_dir": tmp_path / "data",
+        "redis_url": None,
+        "smtp_url": None,
+        "host": "127.0.0.1",
+        "port": 8000,
+        "open": False,
+        "inbox_port": 1025,
+        "log_level": "info",
+        "log_format": "console",
+        "concurrency": 100,
+        "smtp_connections": 8,
+        "default_from": None,
+        "ehlo_hostname": None,
+        "max_retries": 3,
+        "retry_delays": (60.0, 600.0, 3600.0),
+        "on_unknown": "retry",
+        "min_free": 67_108_864,
+    }
+    assert settings.queue_url == f"embedded://{tmp_path}/data/valkey"
+    assert settings.relay_url == "smtp://127.0.0.1:1025?tls=none"
+
+
+def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A key of the environment beats the same key of .env, which beats the default; others' keys are left alone."""
+    (tmp_path / ".env").write_text("SERVICE_PORT=9000\nSERVICE_INBOX_PORT=2525\nOTHER=1\n")
+    monkeypatch.setenv("SERVICE_PORT", "9100")
+    settings = load()
+    assert (settings.port, settings.inbox_port, settings.concurrency) == (9100, 2525, 100)
+    assert load(env_file=None).inbox_port == 1025
+
+
+def test_values_are_read_as_their_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes, lists, switches and words are read as people write them, and an empty value means the default."""
+    for key, value in {
+        "SERVICE_MIN_FREE": "1GiB",
+        "SERVICE_RETRY_DELAYS": "1, 2.5,10",
+        "SERVICE_OPEN": "1",
+        "SERVICE_HOST": "0.0.0.0",
+        "SERVICE_LOG_LEVEL": "DEBUG",
+        "SERVICE_DEFAULT_FROM": "Shop <shop@example.com>",
+        "SERVICE_REDIS_URL": "redis://:hunter2@db.example.com/0",
+        "SERVICE_PORT": "",
+    }.items():
+        monkeypatch.setenv(key, value)
+    settings = load()
+    assert (settings.min_free, settings.retry_delays, settings.open) == (1024**3, (1.0, 2.5, 10.0), True)
+    assert (settings.log_level, settings.default_from, settings.port) == ("debug", "Shop <shop@example.com>", 8000)
+    assert settings.queue_url == "redis://:hunter2@db.example.com/0"
+    assert settings.backoff == steps(1, 2.5, 10, jitter=0.1)
+    assert settings.backoff.delay(2, lambda: 0.5) == timedelta(seconds=2.5)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("SERVICE_PORT", "65536", "a port from 0 to 65535"),
+        ("SERVICE_PORT", "http", "a port from 0 to 65535"),
+        ("SERVICE_OPEN", "perhaps", "1 or 0"),
+        ("SERVICE_LOG_LEVEL", "loud", "one of debug, info, warning, error"),
+        ("SERVICE_LOG_FORMAT", "xml", "console or json"),
+        ("SERVICE_CONCURRENCY", "0", "from 1 to 10000"),
+        ("SERVICE_SMTP_CONNECTIONS", "-1", "from 1 to 1000"),
+        ("SERVICE_DEFAULT_FROM", "nobody", "an address such as"),
+        ("SERVICE_DEFAULT_FROM", "a\nb <me@example.com>", "an address such as"),
+        ("SERVICE_EHLO_HOSTNAME", "a b", "the host name to greet relays with"),
+        ("SERVICE_MAX_RETRIES", "101", "from 0 to 100"),
+        ("SERVICE_RETRY_DELAYS", "60,,600", "1 to 20 delays in seconds"),
+        ("SERVICE_RETRY_DELAYS", "nan", "1 to 20 delays in seconds"),
+        ("SERVICE_RETRY_DELAYS", "-1", "1 to 20 delays in seconds"),
+        ("SERVICE_RETRY_DELAYS", "2592001", "1 to 20 delays in seconds"),
+        ("SERVICE_RETRY_DELAYS", ",".join("1" * 21), "1 to 20 delays in seconds"),
+        ("SERVICE_ON_UNKNOWN", "guess", "retry or hold"),
+        ("SERVICE_MIN_FREE", "much", "such as 64MiB"),
+    ],
+)
+def test_a_bad_value_names_its_key_and_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, key: str, value: str, allowed: str
+) -> None:
+    """The error for a bad value shows the key, the value and what is allowed instead."""
+    monkeypatch.setenv(key, value)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert str(caught.value).startswith(f"{key}={value} is not allowed: it must be ")
+    assert allowed in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("SERVICE_REDIS_URL", "http://:hunter2@db.example.com"),
+        ("SERVICE_REDIS_URL", "hunter2"),
+        ("SERVICE_SMTP_URL", "mail://me:hunter2@mail.example.com"),
+        ("SERVICE_SMTP_URL", "smtp://me:hunter2@"),
+        ("SERVICE_SMTP_URL", "smtp://me:hunter2@mail.example.com:99999"),
+        ("SERVICE_SMTP_URL", "smtp://me:hunter2@[::1"),
+    ],
+)
+def test_a_bad_url_is_not_repeated(monkeypatch: pytest.MonkeyPatch, key: str, value: str) -> None:
+    """The error for a bad URL names its key and keeps its password to itself, in the chain of causes too."""
+    monkeypatch.setenv(key, value)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert str(caught.value).startswith(f"{key} is not allowed: it must be a URL ")
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Printing the settings shows no password."""
+    monkeypatch.setenv("SERVICE_SMTP_URL", "smtp://me:hunter2@mail.example.com")
+    monkeypatch.setenv("SERVICE_REDIS_URL", "redis://:hunter2@db.example.com")
+    settings = load()
+    assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump()}"
+    assert settings.relay_url == "smtp://me:hunter2@mail.example.com"
+
+
+def test_every_bad_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two mistakes are told in one go."""
+    monkeypatch.setenv("SERVICE_PORT", "x")
+    monkeypatch.setenv("SERVICE_ON_UNKNOWN", "y")
+    with pytest.raises(SettingsError, match=r"(?s)SERVICE_PORT=x.*\n.*SERVICE_ON_UNKNOWN=y"):
+        load()
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_a_misspelt_key_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, in_file: bool) -> None:
+    """A SERVICE_ key that is no setting stops, and suggests the one that was meant."""
+    if in_file:
+        (tmp_path / ".env").write_text("SERVICE_REDIS_URI=redis://x\n")
+    else:
+        monkeypatch.setenv("SERVICE_REDIS_URI", "redis://x")
+    with pytest.raises(SettingsError, match=r"SERVICE_REDIS_URI is not a setting; did you mean SERVICE_REDIS_URL\?"):
+        load()
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    """A .env that cannot be read stops instead of being passed over."""
+    (tmp_path / ".env").write_bytes(b"SERVICE_PORT=\xff\n")
+    with pytest.raises(SettingsError, match=r"\.env cannot be read"):
+        load()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "mail.example.com"])
+def test_an_open_host_must_be_meant(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """Without keys only the loopback may be served, unless SERVICE_OPEN says otherwise."""
+    monkeypatch.setenv("SERVICE_HOST", host)
+    with pytest.raises(SettingsError, match="SERVICE_OPEN=1"):
+        load()
+    monkeypatch.setenv("SERVICE_OPEN", "yes")
+    assert load().host == host
+
+
+def test_loopback_is_recognised() -> None:
+    """Names and addresses of the loopback, and nothing that only looks like them."""
+    assert all(map(is_loopback, ["localhost", "LOCALHOST.", "127.0.0.1", "127.9.9.9", "::1", "[::1]"]))
+    assert not any(map(is_loopback, ["", "0.0.0.0", "localhost.example.com", "127.0.0.1.example.com", "::2"]))
