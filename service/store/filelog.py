@@ -1,0 +1,256 @@
+"""The log as files of one directory of one machine, for any number of processes.
+
+    DATA/LOCK  MANIFEST.json  snapshot-G.jsonl  journal-G-NNNN.jsonl  procs/BY  corrupt/
+
+Writers append whole writes to the last segment, one at a time under the lock, and make them durable before they let
+go of it. Readers need no lock: they go by what is whole. `docs/architecture.md` has the rules and the reasons.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from service.email.times import to_z
+from service.store import disk, lines, manifest, recovery
+from service.store.cursor import SEALED, Cursor, read_snapshot
+from service.store.errors import StoreDamaged, StoreError, StoreUnavailable
+from service.store.lock import WriteLock
+from service.store.log import Draft, Entry, Line, Ref
+from service.store.manifest import Manifest
+from service.store.procs import Procs
+from service.store.segments import Files, segment_key, segment_name
+
+_SUSPECT = "SUSPECT"
+"""Names the segment whose fdatasync failed. It need not survive a power failure, after which the disk's word counts."""
+
+_WAIT_STEP = 0.02  # seconds
+
+
+class FileLog:
+    """See `service.store.log.Log`, which this keeps."""
+
+    def __init__(self, directory: Path, now: Callable[[], datetime], lock_timeout: timedelta) -> None:
+        self.id = ""
+        self._directory = directory
+        self._now = now
+        self._lock_timeout = lock_timeout
+        self._files = Files(directory)
+        self._lock = WriteLock(directory)
+        self._procs: Procs
+        self._reader: Cursor | None = None
+        self._tail: Cursor
+        self._unsynced = True
+        self._dead: StoreError | None = None
+
+    @classmethod
+    def open(
+        cls, directory: Path, *, now: Callable[[], datetime], lock_timeout: timedelta = timedelta(seconds=5)
+    ) -> FileLog:
+        """Open the log in *directory*, making both when there is neither.
+
+        Args:
+            directory: The data directory, on a local disk.
+            now: The clock for the lines that the log writes by itself.
+            lock_timeout: How long to wait for other processes.
+
+        Raises:
+            StoreDamaged: The manifest is damaged or missing.
+            StoreUnavailable: The directory cannot be written, is locked, or lies on a network file system.
+        """
+        try:
+            disk.make_folder(directory)
+            disk.refuse_network(directory)
+            log = cls(directory, now, lock_timeout)
+            with log._lock.guarded(lock_timeout):
+                log._procs = Procs(directory)
+                log.id = (manifest.read(directory) or _make(directory)).id
+        except OSError as error:
+            raise disk.unavailable(directory, error) from error
+        return log
+
+    @property
+    def by(self) -> str:
+        """See `Log.by`."""
+        return self._procs.by
+
+    def load(self) -> Iterator[Entry]:
+        """Every line there is, then bring the end of the journal in order; call it once, before anything else.
+
+        Raises:
+            StoreDamaged: Something other than the last write is not readable.
+            StoreUnavailable: See `open`.
+        """
+        # Without the lock, for it takes long and others must write; under it only what came since, and the judging.
+        yield from self.read(0)
+        assert self._reader is not None
+        with self._lock.guarded(self._lock_timeout):
+            self._tail = self._reader.copy()
+            try:
+                self._settle()
+                recovery.check_last(self._files, self._tail)
+                self._leave_suspect()
+            except OSError as error:
+                raise disk.unavailable(self._files.path(self._tail.file), error) from error
+        yield from self._reader.advance()
+
+    def read(self, after: int) -> Iterator[Entry]:
+        """See `Log.read`."""
+        if self._reader is not None and self._reader.seq == after:
+            yield from self._reader.advance()
+        else:
+            yield from (entry for entry in self._from_start() if entry[1]["seq"] > after)
+
+    def fetch(self, ref: Ref) -> Line:
+        """See `Log.fetch`."""
+        return self._files.fetch(ref)
+
+    def transact(self, decide: Callable[[], Sequence[Draft]]) -> None:
+        """See `Log.transact`. After a failure that leaves the disk in doubt, this and every later call raises."""
+        if self._dead is not None:
+            raise self._dead
+        with self._lock:
+            try:
+                self._settle()
+            except OSError as error:
+                raise disk.unavailable(self._files.path(self._tail.file), error) from error
+            drafts = decide()
+            if drafts:
+                self._append(drafts)
+            elif self._unsynced:
+                self._sync()
+
+    def wait(self, after: int, timeout: float) -> bool:
+        """See `Log.wait`."""
+        deadline = time.monotonic() + timeout
+        while (reader := self._reader) is None or (
+            reader.seq <= after and self._files.size(reader.file) <= reader.offset
+        ):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_WAIT_STEP)
+        return True
+
+    def alive(self, by: str) -> bool:
+        """See `Log.alive`."""
+        return self._procs.alive(by)
+
+    def free(self) -> int:
+        """See `Log.free`."""
+        disk_now = os.statvfs(self._directory)
+        return disk_now.f_bavail * disk_now.f_frsize
+
+    def holder(self) -> str:
+        """See `Log.holder`."""
+        return self._lock.holder()
+
+    def close(self) -> None:
+        """See `Log.close`."""
+        self._procs.close()
+        self._lock.close()
+        self._files.close()
+
+    def _from_start(self) -> Iterator[Entry]:
+        start, snapshot, journal = self._open_start()
+        if snapshot is not None:
+            yield from read_snapshot(self._files, snapshot, start.seq)
+        self._reader = Cursor(self._files, journal, 0, start.seq)
+        yield from self._reader.advance()
+
+    def _open_start(self) -> tuple[Manifest, int | None, int]:
+        """The manifest and the files it names, opened: once open, they may be removed by a compaction."""
+        seen = None
+        while (start := manifest.read(self._directory)) != seen and start is not None:
+            seen = start
+            with contextlib.suppress(FileNotFoundError):
+                snapshot = None if start.snapshot is None else self._files.open(start.snapshot)
+                return start, snapshot, self._files.open(start.journal)
+        raise StoreDamaged(self._directory / manifest.NAME, 1, f"a file that it names is missing: {start}")
+
+    def _settle(self) -> None:
+        """Read on to the end of the journal and put that in order; for who holds the lock."""
+        written = {self._files.number(ref) for ref, _ in self._tail.advance()}
+        if written:
+            # By others, who may have died between the write and its fdatasync.
+            self._unsynced = True
+            for number in written - {self._tail.file}:
+                os.fdatasync(self._files.fd(number))
+        recovery.settle_tail(self._files, self._tail)
+        if self._reader is not None and self._reader.seq > self._tail.seq:
+            self._dead = StoreUnavailable("journal_cut", "a write was read that its writer could not make durable")
+            raise self._dead
+
+    def _append(self, drafts: Sequence[Draft]) -> None:
+        tail = self._tail
+        content = lines.encode(tail.seq + 1, drafts)
+        path, fd = self._files.path(tail.file), self._files.fd(tail.file)
+        try:
+            disk.write_all(fd, content)
+        except OSError as error:
+            self._cut(fd)
+            raise disk.unavailable(path, error) from error
+        self._sync()
+        tail.offset += len(content)
+        tail.seq += len(drafts)
+
+    def _sync(self) -> None:
+        """Make the last segment durable, or cut what is not and never trust this file again.
+
+        After a failed fdatasync the kernel may have dropped the data and yet report success to the next call.
+        """
+        fd = self._files.fd(self._tail.file)
+        try:
+            os.fdatasync(fd)
+        except OSError as error:
+            path = self._files.path(self._tail.file)
+            self._dead = StoreUnavailable("write_failed", f"{path}: could not be made durable: {error.strerror}")
+            self._cut(fd)
+            with contextlib.suppress(OSError):
+                disk.create(self._directory / _SUSPECT, path.name.encode())
+            raise self._dead from error
+        self._unsynced = False
+
+    def _cut(self, fd: int) -> None:
+        try:
+            os.ftruncate(fd, self._tail.offset)
+        except OSError as error:
+            path = self._files.path(self._tail.file)
+            self._dead = StoreUnavailable("write_failed", f"{path}: a failed write could not be cut: {error.strerror}")
+
+    def _leave_suspect(self) -> None:
+        """Go on in a new segment if the present one could not be made durable by the process before."""
+        suspect = self._directory / _SUSPECT
+        if not suspect.exists():
+            return
+        if suspect.read_text() == self._files.name(self._tail.file):
+            self._roll()
+        suspect.unlink()
+
+    def _roll(self) -> None:
+        """Seal the last segment and go on in a new one, which is there before anything leads to it."""
+        key = segment_key(self._files.name(self._tail.file))
+        assert key is not None
+        following = segment_name(key[0], key[1] + 1)
+        disk.create(self._directory / following)
+        self._append([Draft(to_z(self._now()), "", 0, SEALED, {"next": following})])
+        self._tail.file, self._tail.offset = self._files.open(following), 0
+
+
+def _make(directory: Path) -> Manifest:
+    """Start a log in a directory that has none; under the lock.
+
+    Raises:
+        StoreDamaged: There are files of a log, but no manifest: starting empty would hide them.
+    """
+    for path in directory.iterdir():
+        if path.match("snapshot-*") or (segment_key(path.name) is not None and path.stat().st_size > 0):
+            raise StoreDamaged(directory / manifest.NAME, 1, f"the manifest is missing, but there is {path.name}")
+    start = Manifest(secrets.token_hex(8), None, 0, segment_name(0, 0))
+    disk.create(directory / start.journal)
+    manifest.write(directory, start)
+    return start

@@ -1,0 +1,102 @@
+"""What the store needs of a log, whatever keeps it: files on one machine, or a stream of a server.
+
+A log is a sequence of lines numbered from 1 without a gap (`seq`), appended in *writes* of one or more lines. A write
+is there as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, NotRequired, Protocol, TypedDict
+
+import orjson
+
+
+class Line(TypedDict):
+    """One line as it is stored.
+
+    `seq` numbers it, `at` is when its author's clock said it happened (RFC 3339, UTC), `id` and `rev` name the record
+    and its revision, `type` what happened, `data` the rest. `end` is there on the last line of a write.
+    """
+
+    seq: int
+    at: str
+    id: str
+    rev: int
+    type: str
+    data: dict[str, Any]
+    end: NotRequired[int]
+    crc: str
+
+
+class Draft(NamedTuple):
+    """A line to be written; the log numbers it. `data` may be encoded already, to keep that work outside the lock."""
+
+    at: str
+    id: str
+    rev: int
+    type: str
+    data: dict[str, Any] | orjson.Fragment
+
+
+Ref = int
+"""Where a log finds a line again; valid as long as the log is open, meaningless to everybody else."""
+
+Entry = tuple[Ref, Line]
+
+
+class Log(Protocol):
+    """An append-only log that several processes read and write.
+
+    `transact` is called by one thread at a time, and `read` by one thread at a time (another one is fine); `fetch`,
+    `alive`, `free` and `holder` by any.
+    """
+
+    @property
+    def id(self) -> str:
+        """Drawn when the log was made; the same in every process."""
+
+    @property
+    def by(self) -> str:
+        """Drawn when this process opened the log; others ask whether it is `alive`."""
+
+    def read(self, after: int) -> Iterator[Entry]:
+        """Every line of whole writes whose `seq` is above *after*, oldest first; costs what is new, not what is old.
+
+        Raises:
+            StoreDamaged: The log cannot be read.
+            StoreUnavailable: What was read before is gone (``journal_cut``).
+        """
+
+    def fetch(self, ref: Ref) -> Line:
+        """The line that `read` found at *ref*.
+
+        Raises:
+            StoreDamaged: It is not readable any more.
+        """
+
+    def transact(self, decide: Callable[[], Sequence[Draft]]) -> None:
+        """Append, as one write, what *decide* answers; durable on return.
+
+        While *decide* runs nobody else writes, and `read` sees everything that was written. It may be called again,
+        and its answer may be empty. On return all that `read` showed it is durable too.
+
+        Raises:
+            StoreUnavailable: Nothing was written.
+            StoreDamaged: The log ends in damage; nothing was written.
+        """
+
+    def wait(self, after: int, timeout: float) -> bool:
+        """Block until there are lines after *after*; False if there are none *timeout* seconds later."""
+
+    def alive(self, by: str) -> bool:
+        """Does the process that opened the log as *by* still live?"""
+
+    def free(self) -> int:
+        """Bytes that may still be written."""
+
+    def holder(self) -> str:
+        """Who keeps `transact` waiting, in words."""
+
+    def close(self) -> None:
+        """Give up `by` and every resource."""

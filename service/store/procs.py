@@ -1,0 +1,59 @@
+"""Which processes live: each holds flock(2) on a file of its own, which the kernel gives up however it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from pathlib import Path
+
+from service.store import disk
+
+
+class Procs:
+    """The folder ``procs`` of a data directory, with a file for this process in it.
+
+    Make it and close it under the store's lock: between creating a file and locking it, it looks dead.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._folder = directory / "procs"
+        disk.make_folder(self._folder)
+        self._bury_dead()
+        self.by = secrets.token_hex(8)
+        self._fd = os.open(self._folder / self.by, os.O_RDWR | os.O_CREAT | os.O_EXCL, disk.FILE_MODE)
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        os.write(self._fd, b"%d\n" % os.getpid())
+
+    def alive(self, by: str) -> bool:
+        """Does the process that is called *by* live? A stopped one does."""
+        if by == self.by:
+            return True
+        if not by.isalnum():
+            return False
+        return _is_locked(self._folder / by)
+
+    def close(self) -> None:
+        """Say that this process is gone."""
+        (self._folder / self.by).unlink(missing_ok=True)
+        os.close(self._fd)
+
+    def _bury_dead(self) -> None:
+        for path in self._folder.iterdir():
+            if not _is_locked(path):
+                path.unlink(missing_ok=True)
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        # Shared, so that two processes that ask at once do not take each other for the owner.
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
