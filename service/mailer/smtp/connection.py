@@ -1,0 +1,150 @@
+"""An open connection to a relay."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Sequence
+from typing import cast
+
+import aiosmtplib
+
+from service.email.record import Ending, Outcome
+from service.mailer.smtp.timeouts import Timeouts
+from service.mailer.smtp.transaction import Failed, Transaction
+from service.mailer.smtp.wording import sentence, without_secrets
+from service.mailer.target import Target, Tls
+
+_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+
+
+class RelayTrouble(Exception):
+    """The relay could not be reached, or did not greet, encrypt or log in as it must; the message is one sentence."""
+
+
+class Connection:
+    """An open connection, ready for a transaction; make one with `open`.
+
+    Attributes:
+        carried: Transactions so far.
+        trouble: Why the relay should be left alone for a while, in one sentence (421 or an authentication error
+            within a transaction); None while there is no reason.
+    """
+
+    def __init__(self, client: aiosmtplib.SMTP, timeouts: Timeouts) -> None:
+        self._client = client
+        self._timeouts = timeouts
+        self.carried = 0
+        self.trouble: str | None = None
+        transport = cast(asyncio.WriteTransport, client.transport)
+        if transport.get_extra_info("sslcontext") is None:
+            # Drained means written to the kernel. (TLS keeps at most its own buffers back, so that a failure there is
+            # taken for unknown rather than for unsent: the safe side.)
+            transport.set_write_buffer_limits(high=0)
+        assert client.protocol is not None
+        self._writer = asyncio.StreamWriter(transport, client.protocol, None, asyncio.get_running_loop())
+
+    @classmethod
+    async def open(cls, target: Target, *, ehlo: str | None = None, timeouts: Timeouts | None = None) -> Connection:
+        """Connect, encrypt and log in as *target* says.
+
+        Args:
+            target: The relay.
+            ehlo: The name given in EHLO; None for this machine's.
+            timeouts: None for the standard's.
+
+        Raises:
+            RelayTrouble: Any of it failed; the message names the relay and holds no secret.
+        """
+        timeouts = timeouts or Timeouts()
+        client = aiosmtplib.SMTP(
+            hostname=target.host,
+            port=target.port,
+            username=target.username,
+            password=target.password,
+            local_hostname=ehlo,
+            timeout=timeouts.command,
+            use_tls=target.tls is Tls.IMPLICIT,
+            start_tls=target.tls is Tls.STARTTLS,
+            validate_certs=target.verify,
+            cert_bundle=target.ca,
+        )
+        try:
+            await client.connect()
+            if client.is_ehlo_or_helo_needed:
+                await _hello(client)
+            return cls(client, timeouts)
+        except (aiosmtplib.SMTPException, OSError) as error:
+            client.close()
+            raise RelayTrouble(f"{target}: {without_secrets(sentence(error), target)}") from error
+        except BaseException:
+            client.close()
+            raise
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection still stands, as far as this side knows."""
+        return self._client.is_connected
+
+    async def reset(self) -> bool:
+        """Make ready for the next transaction (RSET); False if this connection is of no more use."""
+        if not self.is_open:
+            return False
+        with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+            await self._client.rset(timeout=self._timeouts.command)
+            return True
+        self.abort()
+        return False
+
+    async def close(self) -> None:
+        """Say QUIT, wait briefly for the answer, and disconnect."""
+        with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+            await self._client.quit(timeout=self._timeouts.quit)
+        self.abort()
+
+    def abort(self) -> None:
+        """Disconnect at once, dropping what was not written yet."""
+        transport = self._client.transport
+        if transport is not None:
+            cast(asyncio.WriteTransport, transport).abort()
+        self._client.close()
+
+    async def send(self, sender: str, recipients: Sequence[str], data: bytes, *, utf8: bool = False) -> Outcome:
+        """Carry one message to *recipients* in one transaction.
+
+        Never raises for what the relay does. Cancelling it disconnects; whether the message was sent is then unknown,
+        so callers shield it.
+
+        Args:
+            sender: Envelope sender, in wire form.
+            recipients: Envelope recipients, at least one; the outcome names them as given here.
+            data: The message: CRLF line ends only, the last line ended, not dot-stuffed.
+            utf8: The header needs SMTPUTF8.
+
+        Raises:
+            ValueError: *data* has a bare CR or LF, or does not end with CRLF.
+        """
+        if _BARE.search(data) or not data.endswith(b"\r\n"):
+            raise ValueError("a message on the wire has CRLF line ends only, one of them last")
+        self.carried += 1
+        transaction = Transaction(self._client, self._writer, self._timeouts)
+        try:
+            return await transaction.run(sender, recipients, data, utf8)
+        except Failed as failed:
+            if failed.relay:
+                self.trouble = str(failed)
+            self.abort()
+            return Outcome(Ending.TROUBLE, error=str(failed))
+        except BaseException:
+            self.abort()
+            raise
+
+
+async def _hello(client: aiosmtplib.SMTP) -> None:
+    try:
+        await client.ehlo()
+    except aiosmtplib.SMTPHeloError:
+        if not client.is_connected:
+            raise
+        await client.helo()
