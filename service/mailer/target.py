@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from service.settings import is_loopback
 
 
 class Tls(StrEnum):
@@ -82,16 +83,6 @@ class Target:
             username=unquote(parts.username) if parts.username else None,
             password=unquote(parts.password or "") if parts.username else None,
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether *host* never leaves this machine: ``localhost`` or an address of the loopback."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _tls(parts: SplitResult, wanted: str | None) -> Tls:

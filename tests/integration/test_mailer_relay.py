@@ -1,0 +1,198 @@
+"""A relay's connections and its breaker, against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import shutil
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from service.email.record import Ending
+from service.mailer.breaker import Breaker
+from service.mailer.relay import MOST_MESSAGES, Health, Relay
+from service.mailer.smtp import Connection, RelayTrouble, Timeouts
+from service.mailer.target import Target
+from tests.smtpd import DROP, SmtpServer, reply
+from tests.waiting import until
+
+DATA = b"Subject: x\r\n\r\nx\r\n"
+OK = Health(ok=True, error=None, probe_in=None, connections=0)
+
+
+@contextlib.asynccontextmanager
+async def a_relay(
+    server: SmtpServer, *, connections: int = 2, first: float = 0.02, idle: float = 30
+) -> AsyncIterator[Relay]:
+    """A relay with a breaker that probes soon."""
+    relay = Relay(
+        server.url(),
+        connections=connections,
+        ehlo="test",
+        timeouts=Timeouts(command=5, data=5, block=5, dot=5, quit=1),
+        breaker=Breaker(first=first, longest=0.2),
+        idle=idle,
+    )
+    try:
+        yield relay
+    finally:
+        await relay.close()
+
+
+async def send(relay: Relay) -> Ending:
+    """One message through *relay*."""
+    async with relay.connection() as connection:
+        return (await connection.send("from@example.com", ["ann@example.org"], DATA)).ending
+
+
+async def test_connections_are_pooled() -> None:
+    """Many messages at once share the few connections allowed, and each connection carries many."""
+    async with SmtpServer() as server, a_relay(server, connections=3) as relay:
+        endings = await asyncio.gather(*(send(relay) for _ in range(30)))
+        assert (set(endings), server.sessions, len(server.received)) == ({Ending.ANSWERED}, 3, 30)
+        assert relay.health().connections == 3
+        await relay.close()
+        assert (relay.health().connections, server.commands.count("QUIT")) == (0, 3)
+
+
+async def test_connection_is_replaced_after_its_share() -> None:
+    """A connection says goodbye after its hundredth message, and the next message gets a new one."""
+    async with SmtpServer() as server, a_relay(server, connections=1) as relay:
+        for _ in range(MOST_MESSAGES + 1):
+            await send(relay)
+        assert server.sessions == 2
+
+
+async def test_idle_connection_is_closed() -> None:
+    """A connection nobody uses says goodbye after its idle time."""
+    async with SmtpServer() as server, a_relay(server, idle=0.01) as relay:
+        await send(relay)
+        await server.wait_for_command("QUIT")
+        assert relay.health() == OK
+
+
+async def test_connection_that_the_server_closed_is_replaced() -> None:
+    """A pooled connection the server has closed, or fails at RSET, costs nothing but a new one."""
+    async with SmtpServer({"rset": [DROP, reply(421, "idle too long")]}) as server, a_relay(server) as relay:
+        assert [await send(relay) for _ in range(3)] == [Ending.ANSWERED] * 3
+        assert (server.sessions, relay.health().ok) == (3, True)
+
+
+async def test_waits_until_the_relay_is_back() -> None:
+    """While nobody listens everybody waits and nothing fails; once the relay is back all of it flows."""
+    async with SmtpServer() as server, a_relay(server) as relay:
+        await server.stop()
+        waiting = [asyncio.create_task(send(relay)) for _ in range(5)]
+        await until(lambda: not relay.health().ok)
+        health = relay.health()
+        assert (health.connections, "Connect call failed" in (health.error or "")) == (0, True)
+        await server.start()
+        assert await asyncio.gather(*waiting) == [Ending.ANSWERED] * 5
+        assert (relay.health().ok, relay.health().error) == (True, None)
+
+
+async def test_one_probe_at_a_time() -> None:
+    """While the relay fails, one connection at a time asks whether it works again, not all that wait."""
+    async with SmtpServer({"greeting": [reply(421, "busy")] * 4}) as server, a_relay(server, connections=8) as relay:
+        endings = await asyncio.gather(*(send(relay) for _ in range(8)))
+        assert endings == [Ending.ANSWERED] * 8
+    # At most the first eight are refused before the breaker opens; the four refusals are shared among them.
+    assert server.sessions <= 4 + 8
+
+
+@pytest.mark.parametrize("step", ["mail", "rcpt", "data", "dot"])
+async def test_421_within_a_transaction_opens_the_breaker(step: str) -> None:
+    """The message ends as trouble, and the relay is left alone until a probe works."""
+    async with SmtpServer({step: [reply(421, "4.7.0 slow down")]}) as server, a_relay(server, first=0.1) as relay:
+        assert await send(relay) is Ending.TROUBLE
+        health = relay.health()
+        assert (health.ok, health.connections) == (False, 0)
+        assert "421 4.7.0 slow down" in (health.error or "")
+        assert 0 < (health.probe_in or 0) <= 0.11
+        assert await send(relay) is Ending.ANSWERED
+        assert relay.health().ok
+
+
+async def test_drop_within_a_transaction_does_not() -> None:
+    """A connection lost in the middle may be the message's fault: others go on at once."""
+    async with SmtpServer({"data": [DROP]}) as server, a_relay(server, first=3600) as relay:
+        assert [await send(relay), await send(relay)] == [Ending.TROUBLE, Ending.ANSWERED]
+        assert relay.health().ok
+
+
+async def test_cancelled_waiter_gives_its_slot_back() -> None:
+    """Who stops waiting, for a slot or for the breaker or as the probe, blocks nobody."""
+    async with SmtpServer() as server, a_relay(server, connections=1) as relay:
+        await server.stop()
+        waiting = [asyncio.create_task(send(relay)) for _ in range(3)]
+        await until(lambda: not relay.health().ok)
+        for task in waiting[:2]:
+            task.cancel()
+        await server.start()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(result) for result in results[:2]] == [asyncio.CancelledError] * 2
+        assert results[2] is Ending.ANSWERED
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for 127.0.0.1 and its key in one PEM file."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs openssl: apt-get install openssl")
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    subprocess.run([*command, "-keyout", path, "-out", f"{path}.crt"], check=True, capture_output=True)
+    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
+    return path
+
+
+def server_context(certificate: Path) -> ssl.SSLContext:
+    """The server's side."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+@pytest.mark.parametrize("mode", ["starttls", "implicit"])
+async def test_certificates(mode: str, certificate: Path) -> None:
+    """A self-signed certificate is refused, unless its authority is named or verification is off."""
+    implicit = mode == "implicit"
+    async with SmtpServer(tls=server_context(certificate), implicit_tls=implicit) as server:
+        with pytest.raises(RelayTrouble, match=r"CERTIFICATE_VERIFY_FAILED|certificate verify failed"):
+            await Connection.open(Target.parse(server.url(f"tls={mode}")), ehlo="test")
+        assert not [command for command in server.commands if command.startswith(("MAIL", "AUTH"))]
+        for trust in (f"ca={certificate}.crt", "verify=no"):
+            target = Target.parse(server.url(f"tls={mode}&{trust}"))
+            connection = await Connection.open(target, ehlo="test", timeouts=Timeouts(quit=1))
+            outcome = await connection.send("from@example.com", ["ann@example.org"], DATA * 20_000)
+            await connection.close()
+            assert outcome.ending is Ending.ANSWERED
+    assert [len(message.data) for message in server.received] == [len(DATA) * 20_000] * 2
+
+
+async def test_starttls_is_required() -> None:
+    """A relay that does not offer STARTTLS (any more) gets nothing in clear text."""
+    async with SmtpServer(login=("me", "hunter2")) as server:
+        with pytest.raises(RelayTrouble, match="STARTTLS"):
+            await Connection.open(Target.parse(server.url("tls=starttls", user="me:hunter2@")), ehlo="test")
+    assert server.commands == ["EHLO test"]
+
+
+async def test_login(certificate: Path) -> None:
+    """The right password opens the connection; the wrong one is trouble, and the error does not repeat it."""
+    async with SmtpServer(tls=server_context(certificate), login=("me", "hunter2")) as server:
+        query = f"tls=starttls&ca={certificate}.crt"
+        connection = await Connection.open(Target.parse(server.url(query, user="me:hunter2@")), ehlo="test")
+        await connection.close()
+        with pytest.raises(RelayTrouble, match="535") as caught:
+            await Connection.open(Target.parse(server.url(query, user="me:wrong-one@")), ehlo="test")
+    secrets = ("wrong-one", base64.b64encode(b"wrong-one").decode(), base64.b64encode(b"\0me\0wrong-one").decode())
+    assert any(command == f"AUTH PLAIN {secrets[2]}" for command in server.commands)
+    assert not [secret for secret in secrets if secret in str(caught.value)]
