@@ -35,14 +35,23 @@ _WAIT_STEP = 0.02  # seconds
 class FileLog:
     """See `service.store.log.Log`, which this keeps."""
 
-    def __init__(self, directory: Path, now: Callable[[], datetime], lock_timeout: timedelta) -> None:
-        self.id = ""
+    def __init__(
+        self,
+        directory: Path,
+        identity: str,
+        lock: WriteLock,
+        procs: Procs,
+        *,
+        now: Callable[[], datetime],
+        lock_timeout: timedelta,
+    ) -> None:
+        self.id = identity
         self._directory = directory
+        self._lock = lock
+        self._procs = procs
         self._now = now
         self._lock_timeout = lock_timeout
         self._files = Files(directory)
-        self._lock = WriteLock(directory)
-        self._procs: Procs
         self._reader: Cursor | None = None
         self._tail: Cursor
         self._unsynced = True
@@ -52,12 +61,12 @@ class FileLog:
     def open(
         cls, directory: Path, *, now: Callable[[], datetime], lock_timeout: timedelta = timedelta(seconds=5)
     ) -> FileLog:
-        """Open the log in *directory*, making both when there is neither.
+        """Open the log in *directory*, making both when there is neither. Nothing but `load` works on it yet.
 
         Args:
             directory: The data directory, on a local disk.
             now: The clock for the lines that the log writes by itself.
-            lock_timeout: How long to wait for other processes.
+            lock_timeout: How long opening and loading wait for other processes.
 
         Raises:
             StoreDamaged: The manifest is damaged or missing.
@@ -66,13 +75,17 @@ class FileLog:
         try:
             disk.make_folder(directory)
             disk.refuse_network(directory)
-            log = cls(directory, now, lock_timeout)
-            with log._lock.guarded(lock_timeout):
-                log._procs = Procs(directory)
-                log.id = (manifest.read(directory) or _make(directory)).id
+            lock = WriteLock(directory)
+            try:
+                with lock.guarded(lock_timeout):
+                    identity = (manifest.read(directory) or _make(directory)).id
+                    procs = Procs(directory)
+            except BaseException:
+                lock.close()
+                raise
         except OSError as error:
             raise disk.unavailable(directory, error) from error
-        return log
+        return cls(directory, identity, lock, procs, now=now, lock_timeout=lock_timeout)
 
     @property
     def by(self) -> str:
@@ -113,7 +126,7 @@ class FileLog:
     def transact(self, decide: Callable[[], Sequence[Draft]]) -> None:
         """See `Log.transact`. After a failure that leaves the disk in doubt, this and every later call raises."""
         if self._dead is not None:
-            raise self._dead
+            raise self._dead.with_traceback(None)
         with self._lock:
             try:
                 self._settle()

@@ -1,0 +1,60 @@
+"""Which e-mails are not final, in the order of their times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+_SECOND = len("2026-11-24T09:30:00")
+
+
+class Agenda:
+    """Ids in buckets of one second, ordered by second, in no order within one.
+
+    Times are texts in the form that `service.email.times.to_z` writes, whose order as texts is their order in time.
+    """
+
+    def __init__(self) -> None:
+        self._buckets: dict[str, dict[str, str]] = {}
+        self._seconds: list[str] = []
+        self._sorted = True
+
+    def add(self, email_id: str, due: str) -> None:
+        """Note that *email_id* is due then."""
+        second = due[:_SECOND]
+        bucket = self._buckets.get(second)
+        if bucket is None:
+            self._buckets[second] = {email_id: due}
+            # A new second is mostly a later one. Sorting waits for a reader, so that loading a million stays linear.
+            self._sorted = self._sorted and (not self._seconds or self._seconds[-1] < second)
+            self._seconds.append(second)
+        else:
+            bucket[email_id] = due
+
+    def remove(self, email_id: str, due: str) -> None:
+        """Forget what `add` noted."""
+        del self._buckets[due[:_SECOND]][email_id]
+
+    def before(self, moment: str) -> Iterator[str]:
+        """The ids that are due before *moment*, earliest second first; the agenda may not change meanwhile."""
+        self._tidy()
+        for second in self._seconds:
+            if second > moment:
+                return
+            for email_id, due in self._buckets[second].items():
+                if due < moment:
+                    yield email_id
+
+    def ids(self) -> list[str]:
+        """All ids, earliest second first."""
+        self._tidy()
+        return [email_id for second in self._seconds for email_id in self._buckets[second]]
+
+    def _tidy(self) -> None:
+        if not self._sorted:
+            self._seconds.sort()
+            self._sorted = True
+        # Seconds empty from the front, as time passes.
+        empty = next((n for n, second in enumerate(self._seconds) if self._buckets[second]), len(self._seconds))
+        for second in self._seconds[:empty]:
+            del self._buckets[second]
+        del self._seconds[:empty]

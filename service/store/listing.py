@@ -1,0 +1,86 @@
+"""Choosing e-mails from the index, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+from service.email.record import Email, Status
+from service.email.times import to_z
+from service.store.index import Index, Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What an e-mail has to be like; None leaves it open.
+
+    Attributes:
+        to: The address of one of its recipients (to, cc or bcc), in any case.
+        tag: One of its tags, exactly.
+        scheduled_after: It is scheduled for this moment or later.
+        scheduled_before: It is scheduled for an earlier moment.
+        q: Part of its subject, an address, a display name or a tag, in any case.
+    """
+
+    status: Status | None = None
+    to: str | None = None
+    tag: str | None = None
+    scheduled_after: datetime | None = None
+    scheduled_before: datetime | None = None
+    q: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some e-mails, the newest accepted first.
+
+    Attributes:
+        first: Cursor of the first of them (for the page before), None when there are none.
+        last: Cursor of the last of them (for the page after).
+        has_more: Whether there are more in the direction that was asked for.
+    """
+
+    data: list[Email]
+    first: int | None
+    last: int | None
+    has_more: bool
+
+
+def choose(index: Index, where: Filter, limit: int, after: int | None, before: int | None) -> tuple[list[Row], bool]:
+    """Up to *limit* e-mails, newest accepted first, and whether there are more.
+
+    Args:
+        index: Where to look.
+        where: What they have to be like.
+        limit: At least 1.
+        after: A cursor: only what comes after it in the list, that is, older ones.
+        before: A cursor: the page that ends before it, that is, newer ones. Not both.
+    """
+    rows = index.newest_first(after) if before is None else index.oldest_first(before)
+    found = list(islice(_matching(rows, where), limit + 1))
+    chosen = found[:limit]
+    if before is not None:
+        chosen.reverse()
+    return chosen, len(found) > limit
+
+
+def _matching(rows: Iterator[Row], where: Filter) -> Iterator[Row]:
+    if where.status is not None:
+        rows = (row for row in rows if row.status is where.status)
+    if where.to is not None:
+        to = where.to.lower()
+        rows = (row for row in rows if to in row.to)
+    if where.tag is not None:
+        rows = (row for row in rows if where.tag in row.tags)
+    if where.scheduled_after is not None:
+        earliest = to_z(where.scheduled_after)
+        rows = (row for row in rows if row.scheduled_at >= earliest)
+    if where.scheduled_before is not None:
+        end = to_z(where.scheduled_before)
+        rows = (row for row in rows if row.scheduled_at < end)
+    if where.q is not None:
+        part = where.q.lower()
+        rows = (row for row in rows if part in row.text)
+    return rows

@@ -1,0 +1,186 @@
+"""Group commit: the one thread of a process that writes, and the queue of requests before it.
+
+While a write is being made durable, requests gather; the next write takes all of them. They are taken only once the
+lock is held, so one that waited too long can still be answered "not written", truthfully.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import structlog
+
+from service.store.errors import StoreDamaged, StoreError, StoreUnavailable
+from service.store.log import Draft, Log
+from service.store.transaction import Transaction
+
+_MAX_BATCH = 1000
+_FATAL = ("write_failed", "journal_cut")
+_log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+class Request:
+    """Something to be decided and written, and who waits for it."""
+
+    __slots__ = ("error", "future", "result", "since", "work")
+
+    def __init__(self, work: Callable[[Transaction], Any], future: asyncio.Future[Any], since: float) -> None:
+        self.work = work
+        self.future = future
+        self.since = since
+        self.result: Any = None
+        self.error: Exception | None = None
+
+    def run(self, transaction: Transaction) -> None:
+        """Let the work add to *transaction*; what it raises is for the one who asked, and for nobody else."""
+        self.result, self.error = None, None
+        try:
+            self.result = self.work(transaction)
+        except Exception as error:
+            self.error = error
+
+    def answer(self) -> None:
+        """Wake who waits, if somebody still does; on the event loop."""
+        if self.future.done():
+            return
+        if self.error is None:
+            self.future.set_result(self.result)
+        else:
+            self.future.set_exception(self.error)
+
+
+class Writer:
+    """Owns the writer thread. Everything but the thread itself runs on the event loop that made it.
+
+    Attributes:
+        dead: Why this process can write no more; None as long as it can.
+        stuck: Why nothing has been written lately, until something is; None when all is well.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        begin: Callable[[], Transaction],
+        written: Callable[[], None],
+        *,
+        lock_timeout: timedelta,
+        on_dead: Callable[[StoreError], None] | None,
+    ) -> None:
+        self.dead: StoreError | None = None
+        self.stuck: StoreUnavailable | None = None
+        self._log = log
+        self._begin = begin
+        self._written = written
+        self._timeout = lock_timeout.total_seconds()
+        self._on_dead = on_dead
+        self._loop = asyncio.get_running_loop()
+        self._pending: deque[Request] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._watch: asyncio.TimerHandle | None = None
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    async def submit(self, work: Callable[[Transaction], T]) -> T:
+        """Have *work* run under the lock; what it returns, once what it added is durable.
+
+        Raises:
+            StoreUnavailable: Nothing was written.
+            Exception: What *work* raised; nothing was written for it.
+        """
+        if self._closing:
+            raise StoreUnavailable("closed", "the store is closed")
+        request = Request(work, self._loop.create_future(), self._loop.time())
+        with self._changed:
+            self._pending.append(request)
+            self._changed.notify()
+        if self._watch is None:
+            self._watch = self._loop.call_later(self._timeout, self._expire)
+        result: T = await request.future
+        return result
+
+    async def close(self) -> bool:
+        """Finish what is pending and end the thread; False if it is still stuck in the lock."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        await asyncio.to_thread(self._thread.join, self._timeout)
+        self._expire(every=True)
+        return not self._thread.is_alive()
+
+    def _expire(self, *, every: bool = False) -> None:
+        """Answer those who have waited too long for the lock; they are not written any more."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        oldest = self._loop.time() - self._timeout
+        expired = []
+        with self._changed:
+            while self._pending and (every or self._pending[0].since <= oldest):
+                expired.append(self._pending.popleft())
+            following = self._pending[0].since + self._timeout if self._pending else None
+        if following is not None:
+            self._watch = self._loop.call_at(following, self._expire)
+        if expired:
+            message = f"nothing could be written for {self._timeout:g} s: the store is locked by {self._log.holder()}"
+            self.stuck = StoreUnavailable("store_locked", message)
+        for request in expired:
+            request.error = self.stuck
+            request.answer()
+
+    def _take(self) -> list[Request]:
+        with self._changed:
+            return [self._pending.popleft() for _ in range(min(len(self._pending), _MAX_BATCH))]
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._pending or self._closing)
+                if not self._pending:
+                    return
+            self._write()
+
+    def _write(self) -> None:
+        batch: list[Request] = []
+
+        def decide() -> list[Draft]:
+            batch.extend(self._take())
+            transaction = self._begin()
+            for request in batch:
+                request.run(transaction)
+            return transaction.drafts
+
+        try:
+            self._log.transact(decide)
+            self._written()
+        except StoreError as error:
+            self._fail(batch, error)
+        except Exception as error:  # the thread must outlive it: nobody else answers the requests to come
+            _log.exception("the writer failed")
+            self._fail(batch, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._answer, batch)
+
+    def _fail(self, batch: list[Request], error: Exception) -> None:
+        batch.extend(self._take())
+        for request in batch:
+            request.error = request.error or error
+        if self.dead is None and (
+            isinstance(error, StoreDamaged) or (isinstance(error, StoreUnavailable) and error.reason in _FATAL)
+        ):
+            self.dead = error
+            if self._on_dead is not None:
+                self._loop.call_soon_threadsafe(self._on_dead, error)
+
+    def _answer(self, batch: list[Request]) -> None:
+        self.stuck = None
+        for request in batch:
+            request.answer()
