@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from email_validator import EmailNotValidError, validate_email
@@ -21,7 +21,7 @@ PREFIX = "SERVICE_"
 JITTER = 0.1
 """Share by which the delays between attempts are spread."""
 
-_REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "embedded")
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "embedded")
 _LONGEST_DELAY = 30 * 86_400
 _DELAYS = 20
 
@@ -125,7 +125,7 @@ class Settings(BaseSettings):
         """Where the queue lives: `redis_url`, or an embedded Valkey in the data directory. May hold a password."""
         if self.redis_url is not None:
             return self.redis_url.get_secret_value()
-        return f"embedded://{quote(str(self.data_dir / 'valkey'))}"
+        return f"embedded://{self.data_dir / 'valkey'}"
 
     @property
     def relay_url(self) -> str:
