@@ -1,5 +1,6 @@
 """A job scheduler on Redis sorted sets: schedule a job for a microsecond, run it once it is due, survive anything."""
 
+from zqueue.commands import Stats
 from zqueue.errors import (
     Bury,
     CorruptJob,
@@ -12,22 +13,35 @@ from zqueue.errors import (
     Snooze,
     ZQueueError,
 )
+from zqueue.ids import new_id
+from zqueue.job import Job, JobState, NewJob, Priority
+from zqueue.queue import Queue
 from zqueue.retry import Backoff, Retry, exponential, fixed, steps
+from zqueue.worker import Worker, run
 
 __all__ = [
     "Backoff",
     "Bury",
     "CorruptJob",
     "InvalidJob",
+    "Job",
     "JobNotFound",
+    "JobState",
     "LeaseLost",
+    "NewJob",
     "PayloadTooLarge",
+    "Priority",
+    "Queue",
     "QueueUnavailable",
     "Retry",
     "RetryLater",
     "Snooze",
+    "Stats",
+    "Worker",
     "ZQueueError",
     "exponential",
     "fixed",
+    "new_id",
+    "run",
     "steps",
 ]

@@ -43,7 +43,8 @@ class Job:
         deliveries: Claims since the last finished attempt, this one included: 2 in a handler means that a worker
             died, or lost its lease, while running it.
         error: Why the last attempt failed, or why the job is dead.
-        ended_us: When it died, microseconds since the epoch; None unless dead.
+        score_us: Its score in the sorted set of its state, in microseconds since the epoch: when it is due, when its
+            lease ends, or when it died. None in a handler.
         created: In an answer to enqueue: False when the id was taken and this is the job that holds it.
     """
 
@@ -58,7 +59,7 @@ class Job:
     error: str | None = None
     retry: Retry | None = None
     timeout: timedelta | None = None
-    ended_us: int | None = None
+    score_us: int | None = None
     created: bool = False
 
     @property
@@ -74,7 +75,7 @@ class Job:
     @property
     def ended_at(self) -> datetime | None:
         """When it died, in UTC; None unless dead."""
-        return None if self.ended_us is None else moment(self.ended_us)
+        return moment(self.score_us) if self.state is JobState.DEAD and self.score_us is not None else None
 
 
 @dataclass(slots=True)

@@ -1,0 +1,122 @@
+"""Renewal: a thread with a connection of its own keeps the leases of running jobs, whatever the event loop does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from zqueue.commands import CHUNK, Commands, Settled
+from zqueue.connect import Address, Link
+from zqueue.errors import QueueUnavailable
+from zqueue.job import Job
+from zqueue.sending import ask
+
+_LOG: Final = logging.getLogger("zqueue")
+
+
+@dataclass(eq=False, slots=True)
+class Held:
+    """A job this worker has claimed.
+
+    Attributes:
+        until: When the lease ends unless renewed, on the monotonic clock.
+        job: What runs; None when it did not decode.
+        task: Runs it.
+        settling: Its run is over; it is renewed until it is settled, but a loss does not matter any more.
+        lost: Its lease is lost, or it was cancelled: its outcome is nobody's business.
+        last: This is its last permitted delivery.
+        thread: The thread of a sync handler, once it runs.
+    """
+
+    key: tuple[bytes, str]
+    job: Job | None
+    until: float
+    last: bool = False
+    task: asyncio.Task[None] | None = None
+    thread: asyncio.Future[Any] | None = None
+    settling: bool = False
+    lost: bool = False
+
+    @property
+    def name(self) -> str:
+        """The job's id, for people."""
+        return self.key[0].decode("utf-8", "backslashreplace")
+
+
+class LeaseKeeper:
+    """Renews every lease of a worker, each third of a lease, a hundred in a call.
+
+    Args:
+        on_lost: Called *in this thread* with a job whose lease could not be renewed, and why: ``gone`` (cancelled) or
+            ``stolen`` (another worker has claimed it).
+    """
+
+    def __init__(
+        self, address: Address, commands: Commands, lease_us: int, on_lost: Callable[[Held, Settled], None]
+    ) -> None:
+        self._address = address
+        self._commands = commands
+        self._lease_us = lease_us
+        self._on_lost = on_lost
+        self._held: dict[tuple[bytes, str], Held] = {}
+        self._thread = threading.Thread(target=self._run, name="zqueue leases", daemon=True)
+        self._stop = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._woken: asyncio.Event | None = None
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; what is still held will expire. Blocks for a moment."""
+        self._stop.set()
+        loop, woken = self._loop, self._woken
+        if loop is not None and woken is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(woken.set)
+        self._thread.join(timeout=5)
+
+    def add(self, held: Held) -> None:
+        """Renew this lease from now on."""
+        self._held[held.key] = held
+
+    def remove(self, held: Held) -> None:
+        """Forget it: it is settled, or lost."""
+        self._held.pop(held.key, None)
+
+    def _run(self) -> None:
+        asyncio.run(self._renew_for_ever())
+
+    async def _renew_for_ever(self) -> None:
+        self._loop, self._woken = asyncio.get_running_loop(), asyncio.Event()
+        link = Link(self._address)
+        interval = self._lease_us / 3e6
+        while not self._stop.is_set():
+            pause = interval
+            try:
+                await self._renew(link)
+            except QueueUnavailable as error:
+                _LOG.warning("could not renew %d leases: %s", len(self._held), error)
+                pause = min(interval / 4, 1.0)
+            try:
+                await asyncio.wait_for(self._woken.wait(), pause)
+            except TimeoutError:
+                continue
+        await link.close()
+
+    async def _renew(self, link: Link) -> None:
+        held = list(self._held.values())
+        for at in range(0, len(held), CHUNK):
+            chunk = held[at : at + CHUNK]
+            asked = time.monotonic()
+            answers = await ask(link, self._commands.extend([each.key for each in chunk], self._lease_us))
+            for each, answer in zip(chunk, answers, strict=True):
+                if answer == "ok":
+                    each.until = asked + self._lease_us / 1e6
+                elif not each.settling:
+                    self._on_lost(each, answer)

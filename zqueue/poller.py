@@ -1,0 +1,268 @@
+"""The poller: claims due jobs, settles those that ended, and sleeps exactly as long as there is nothing to do.
+
+A *step* is one round trip: it settles the runs that ended since the last one and claims into the free slots. Steps
+follow each other as long as there is work; otherwise the poller waits for whichever comes first: its own timer set to
+the head's due time, a token from the sleeper, or a run that ends (`docs/architecture.md`, "Waking without polling").
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from typing import Any, Final
+
+from zqueue.commands import CAP_S, CHUNK, Call, Claimed
+from zqueue.connect import Link, LinkLost
+from zqueue.errors import QueueUnavailable
+from zqueue.queue import Queue, check_format
+from zqueue.runs import Ending, Runs, Settings
+from zqueue.sending import send
+from zqueue.wake import Sleeper
+
+_LOG: Final = logging.getLogger("zqueue")
+
+_SEEN_S: Final = 1.0
+"""How often a claim also says that this worker lives."""
+_RECONNECT_S: Final = (0.05, 2.0)
+_HEED_S: Final = 1.0
+"""How long a worker that stops at once waits for handlers to heed their cancellation."""
+_LAST_WORDS_S: Final = 10.0
+"""How long a stopping worker goes on trying to settle on a server that does not answer."""
+
+
+class Poller:
+    """One run of a worker, in one event loop.
+
+    Attributes:
+        last_claim: When the server last answered a claim, on the monotonic clock.
+    """
+
+    def __init__(self, queue: Queue, settings: Settings) -> None:
+        self._queue = queue
+        self._commands = queue.commands
+        self._settings = settings
+        self._cap_s = min(CAP_S, settings.lease_us / 2e6)
+        self._link = Link(queue.address)
+        self._loop = asyncio.get_running_loop()
+        self._signal = asyncio.Event()
+        self._runs = Runs(queue, settings, self._signal.set)
+        self._sleeper: Sleeper | None = None
+        self._distrusted = False
+        self._seen = 0.0
+        self._stopping = False
+        self._at_once = False
+        self.last_claim: float | None = None
+
+    def stop(self, *, at_once: bool) -> None:
+        """End `run`: in order, or at once."""
+        self._stopping = True
+        self._at_once = self._at_once or at_once
+        self._signal.set()
+
+    async def run(self, *, burst: bool) -> None:
+        """Poll until stopped, then drain and leave."""
+        self._sleeper = Sleeper(self._queue.address, self._commands.keys.wake, self._signal.set, self._distrust)
+        try:
+            await self._poll(burst=burst)
+            await self._leave_wake()
+            await self._drain()
+        except asyncio.CancelledError:
+            self.stop(at_once=True)
+            await self._leave_wake()
+            raise
+        finally:
+            await self._close()
+
+    async def tick(self) -> int:
+        """One claim, its jobs run to their end, and settled; how many there were."""
+        try:
+            claimed, _pause = await self._step()
+            while self._runs.busy or self._runs.endings:
+                if not self._runs.endings:
+                    await self._wait(self._cap_s)
+                await self._step(claim=False)
+            return claimed
+        finally:
+            await self._close()
+
+    async def _poll(self, *, burst: bool) -> None:
+        delay = _RECONNECT_S[0]
+        format_checked = False
+        while not self._stopping:
+            try:
+                if not format_checked:
+                    await check_format(self._link, self._commands.keys)
+                    format_checked = True
+                claimed, pause = await self._step()
+            except QueueUnavailable as error:
+                _LOG.warning("queue %s: %s; trying again in %.2g s", self._queue.name, error, delay)
+                await self._wait(delay)
+                delay = min(2 * delay, _RECONNECT_S[1])
+                continue
+            delay = _RECONNECT_S[0]
+            if burst and not claimed and pause and not self._runs.busy and not self._runs.endings:
+                return
+            if pause:
+                await self._wait(pause)
+
+    async def _wait(self, seconds: float) -> None:
+        """Sleep on the own timer, or until a token, the end of a run, or `stop`."""
+        timer = self._loop.call_later(seconds, self._signal.set)
+        try:
+            await self._signal.wait()
+        finally:
+            timer.cancel()
+
+    async def _step(self, *, claim: bool = True) -> tuple[int, float]:
+        """Settle and claim in one round trip.
+
+        Returns:
+            How many jobs were claimed, and how long to wait before the next step, in seconds.
+
+        Raises:
+            QueueUnavailable: The server could not be reached; what was to be settled waits for the next step.
+        """
+        self._signal.clear()
+        if self._distrusted:
+            self._distrusted = False
+            await self._link.close()
+        token = self._sleeper is not None and self._sleeper.take()
+        waiting = self._runs.endings
+        endings = [waiting.popleft() for _ in range(min(len(waiting), 10 * CHUNK))]
+        chunks = [endings[at : at + CHUNK] for at in range(0, len(endings), CHUNK)]
+        calls: list[Call[Any]] = [
+            self._commands.settle([each.settlement for each in chunk], self._queue.dead) for chunk in chunks
+        ]
+        limit = min(self._runs.free, CHUNK) if claim else 0
+        fence = secrets.token_hex(8)
+        if limit > 0:
+            calls.append(self._claim(limit, fence))
+        elif token:
+            calls.append(self._commands.nudge())  # it is for somebody who has a free slot
+        if not calls:
+            return 0, self._cap_s
+        until = time.monotonic() + self._settings.lease_us / 1e6
+        results = await self._send(calls, endings)
+        refusal = self._settled(chunks, results)
+        if limit > 0 and isinstance(results[-1], Claimed):
+            return self._claimed(limit, fence, until, results[-1])
+        if limit > 0 or refusal is not None:
+            raise refusal or results[-1]
+        return 0, self._cap_s
+
+    def _claim(self, limit: int, fence: str) -> Call[Claimed]:
+        now = time.monotonic()
+        seen = now - self._seen < _SEEN_S
+        if not seen:
+            self._seen = now
+        return self._commands.claim(
+            limit,
+            self._settings.lease_us,
+            fence,
+            self._settings.max_deliveries,
+            solo_ok=not self._runs.solo,
+            worker="" if seen else self._settings.worker,
+            dead=self._queue.dead,
+        )
+
+    async def _send(self, calls: list[Call[Any]], endings: list[Ending]) -> list[Any]:
+        """One round trip that a cancelled `run` does not cut short: the jobs of a claim in flight would be orphans."""
+        sending = asyncio.ensure_future(send(self._link, calls))
+        cancelled: asyncio.CancelledError | None = None
+        try:
+            await asyncio.shield(sending)
+        except asyncio.CancelledError as error:
+            cancelled = error
+            await asyncio.wait([sending])
+        except QueueUnavailable:
+            pass  # looked at below, as it is after a cancellation
+        failure = sending.exception()
+        if failure is not None:
+            for each in endings:
+                each.uncertain = each.uncertain or (isinstance(failure, LinkLost) and failure.sent)
+            self._runs.endings.extendleft(reversed(endings))
+        if cancelled is not None:
+            raise cancelled
+        if failure is not None:
+            raise failure
+        return sending.result()
+
+    def _settled(self, chunks: list[list[Ending]], results: list[Any]) -> QueueUnavailable | None:
+        """Take the answers to settlements; what the server refused waits for the next step."""
+        refusal: QueueUnavailable | None = None
+        for chunk, result in zip(chunks, results, strict=False):
+            if isinstance(result, QueueUnavailable):
+                refusal = result
+                self._runs.endings.extend(chunk)
+            else:
+                self._runs.settled(chunk, result[1])
+        return refusal
+
+    def _claimed(self, limit: int, fence: str, until: float, claimed: Claimed) -> tuple[int, float]:
+        self.last_claim = time.monotonic()
+        self._queue.server_clock.heard(claimed.now_us)
+        for delivery in claimed.deliveries:
+            self._runs.start(delivery, fence, until)
+        count = len(claimed.deliveries)
+        free = self._runs.free
+        if claimed.more or (count == limit and free > 0) or self._runs.endings:
+            return count, 0.0
+        if free <= 0:
+            return count, self._cap_s
+        if self._sleeper is not None:
+            self._sleeper.arm()
+        return count, min(claimed.next_s, self._cap_s)
+
+    def _distrust(self) -> None:
+        """The server became a replica: the next step looks anew at where its connection leads."""
+        self._distrusted = True
+
+    async def _leave_wake(self) -> None:
+        """Stop waiting for tokens, and hand on the one that may have come meanwhile."""
+        sleeper, self._sleeper = self._sleeper, None
+        if sleeper is None:
+            return
+        client_id = sleeper.client_id
+        try:
+            if client_id is not None:  # before the nudge, on the same connection: its token must not come to us
+                await self._link.send(("CLIENT", "UNBLOCK", client_id))
+            await send(self._link, [self._commands.nudge()])
+        except QueueUnavailable as error:
+            _LOG.info("could not nudge on leaving: %s", error)
+        finally:
+            await sleeper.close()
+
+    async def _drain(self) -> None:
+        """Let the jobs run on for a while, settling them as they end."""
+        deadline = time.monotonic() + self._settings.drain_s
+        while self._runs.busy and not self._at_once and (left := deadline - time.monotonic()) > 0:
+            await self._flush(0)
+            await self._wait(left)
+
+    async def _close(self) -> None:
+        """Give back what still runs, settle everything, and let go of connections and threads."""
+        self._runs.release_all()
+        while self._runs.busy and not self._at_once:  # a handler may shield what it must finish
+            await self._wait(self._cap_s)
+            await self._flush(0)
+        heed = time.monotonic() + _HEED_S
+        while self._runs.busy and time.monotonic() < heed:
+            await self._wait(_HEED_S)
+        self._runs.abandon()
+        await self._flush(_LAST_WORDS_S)
+        await self._runs.close()
+        await self._link.close()
+
+    async def _flush(self, patience: float) -> None:
+        """Settle what waits for it, for at most *patience* seconds if the server does not answer."""
+        deadline = time.monotonic() + patience
+        while self._runs.endings:
+            try:
+                await self._step(claim=False)
+            except QueueUnavailable as error:
+                if time.monotonic() > deadline:
+                    _LOG.warning("%d runs are not settled, their leases will end: %s", len(self._runs.endings), error)
+                    return
+                await asyncio.sleep(_RECONNECT_S[0])
