@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -50,12 +50,19 @@ class Draft:
         return tuple(dict.fromkeys(one.address for one in (*self.to, *self.cc, *self.bcc)))
 
 
-def parse(body: bytes, *, now: datetime, default_from: str | None = None) -> Draft:
+def parse(
+    body: bytes,
+    *,
+    now: datetime,
+    write_header: Callable[[str, str], object],
+    default_from: str | None = None,
+) -> Draft:
     """Read a request to send one e-mail.
 
     Args:
         body: JSON.
         now: The queue's time, against which the requested times are checked.
+        write_header: Writes one extra header as the message will have it, or raises ValueError if that cannot be done.
         default_from: The sender where the request names none.
 
     Raises:
@@ -72,7 +79,7 @@ def parse(body: bytes, *, now: datetime, default_from: str | None = None) -> Dra
     except ValidationError as error:
         faults = explain(error, document, _NAMES)
     scheduled_at, retry_until, wrong = _times(document, now)
-    faults += [*wrong, *_bodies(document), *_headers(document), *_recipients(document)]
+    faults += [*wrong, *_bodies(document), *_headers(document, write_header), *_recipients(document)]
     if faults or fields is None:
         raise InvalidRequest(sorted(set(faults)))
     return Draft(
@@ -149,7 +156,7 @@ def _bodies(document: Mapping[str, Any]) -> Iterable[Fault]:
         yield Fault("/text", "is required unless html is given")
 
 
-def _headers(document: Mapping[str, Any]) -> Iterable[Fault]:
+def _headers(document: Mapping[str, Any], write: Callable[[str, str], object]) -> Iterable[Fault]:
     headers = document.get("headers")
     if not isinstance(headers, dict):
         return
@@ -161,9 +168,19 @@ def _headers(document: Mapping[str, Any]) -> Iterable[Fault]:
         complaint = header_fields.complaint_about_header(name, value)
         if complaint is None and name.lower() in seen:
             complaint = f"is the same header as {seen[name.lower()]}"
+        if complaint is None and not _can_write(name, value, write):
+            complaint = "cannot be written: this header takes ASCII only, or one of its words is too long for a line"
         if complaint is not None:
             yield Fault(pointer("headers", name), complaint)
         seen[name.lower()] = name
+
+
+def _can_write(name: str, value: str, write: Callable[[str, str], object]) -> bool:
+    try:
+        write(name, value)
+    except ValueError:
+        return False
+    return True
 
 
 def _recipients(document: Mapping[str, Any]) -> Iterable[Fault]:

@@ -1,0 +1,74 @@
+"""The API as an ASGI application: routes, error map, lifespan."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
+from service.outbox import Outbox, mail_queue
+from service.routes import ROUTES
+from service.routes.access import AccessLog
+from service.routes.guard import Guard
+from service.routes.problems import EXCEPTION_HANDLERS
+from service.routes.state import AppState
+from service.settings import Settings
+from service.store.errors import StoreError
+from service.store.store import Store
+from zqueue import Queue
+
+_log = logging.getLogger(__name__)
+
+
+def stop_process(error: StoreError) -> None:
+    """End this process in good order, as its signal would: only a new one can write to the store again."""
+    _log.critical("the store takes no more writes from this process, which stops: %s", error)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    store: Store | None = None,
+    queue: Queue | None = None,
+    on_dead: Callable[[StoreError], None] = stop_process,
+) -> Starlette:
+    """The application; it opens store and queue when it starts and closes them when it ends.
+
+    Redis need not be there, neither then nor later. A store that cannot be opened ends the start with its error.
+
+    Args:
+        settings: Checked ones.
+        store: An open one to use instead; it is left open.
+        queue: One to use instead; it is left open.
+        on_dead: Called once when this process can write to its own store no more.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[AppState]:
+        async with contextlib.AsyncExitStack() as stack:
+            the_queue = queue
+            if the_queue is None:
+                the_queue = await stack.enter_async_context(mail_queue(settings))
+            the_store = store
+            if the_store is None:
+                the_store = await Store.open(
+                    settings.data_dir, now=the_queue.now, min_free=settings.min_free, on_dead=on_dead
+                )
+                stack.push_async_callback(the_store.close)
+            outbox = Outbox(the_store, the_queue, settings)
+            stack.push_async_callback(outbox.close)
+            await outbox.meet_queue()
+            yield {"settings": settings, "store": the_store, "queue": the_queue, "outbox": outbox}
+
+    return Starlette(
+        routes=ROUTES,
+        middleware=[Middleware(AccessLog), Middleware(Guard)],
+        exception_handlers=EXCEPTION_HANDLERS,
+        lifespan=lifespan,
+    )

@@ -1,0 +1,37 @@
+"""The job that carries an e-mail through the queue: its queue, its id ``EMAIL.GEN``, its payload.
+
+The payload names the store alone. An e-mail's record is in the store; the queue holds when, and the id says which.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from zqueue import Retry, exponential
+
+QUEUE: Final = "mail"
+
+RETRY: Final = Retry(attempts=None, backoff=exponential(1, cap=300, jitter=True))
+"""What follows a fault of the handler. What follows an attempt to send is the store's to say."""
+
+MAX_DELIVERIES: Final = 20
+"""Deaths of its workers after which a job is poison."""
+
+
+def payload(store_id: str) -> dict[str, str]:
+    """The payload of every job of the store *store_id*."""
+    return {"store": store_id}
+
+
+def store_of(job_payload: Any) -> str | None:
+    """The store that a payload names, or None if it is no payload of ours."""
+    store = job_payload.get("store") if isinstance(job_payload, dict) else None
+    return store if isinstance(store, str) else None
+
+
+def split(job_id: str) -> tuple[str, int] | None:
+    """The e-mail's id and the generation in a job's id, or None if it is no id of ours."""
+    email_id, dot, gen = job_id.rpartition(".")
+    if not dot or not gen.isascii() or not gen.isdigit() or len(gen) > 9:
+        return None
+    return email_id, int(gen)

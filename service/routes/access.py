@@ -1,0 +1,37 @@
+"""One log line per request."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("service.access")
+
+
+class AccessLog:
+    """Logs method, path, status and time. Never the query or a header, which may hold what is nobody's business."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass *scope* on, and log how it was answered."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 0  # nothing was answered: the client went away, or the process ends
+        began = time.perf_counter()
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        finally:
+            milliseconds = round((time.perf_counter() - began) * 1000, 2)
+            _log.info("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds)

@@ -1,0 +1,51 @@
+"""The body of a request: only JSON, and never more of it in memory than is allowed."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+MOST = 1024 * 1024
+"""Bytes of a body."""
+
+
+class BodyTooLarge(ValueError):
+    """A body is larger than `MOST`."""
+
+    def __init__(self) -> None:
+        super().__init__(f"The body is larger than {MOST:,} bytes (1 MiB).")
+
+
+class UnsupportedMedia(ValueError):
+    """A body says it is not JSON, or is compressed."""
+
+
+async def read_json(request: Request) -> bytes:
+    """The body of *request*.
+
+    Raises:
+        UnsupportedMedia: Its headers say that it is something else than plain JSON in UTF-8.
+        BodyTooLarge: It is too large; it was not read further than that.
+    """
+    _check_media(request)
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and (len(length) > 20 or int(length) > MOST):
+        raise BodyTooLarge
+    chunks = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MOST:
+            raise BodyTooLarge
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _check_media(request: Request) -> None:
+    media, *parameters = (part.strip().lower() for part in request.headers.get("content-type", "").split(";"))
+    if media != "application/json":
+        raise UnsupportedMedia("Send JSON, with the header Content-Type: application/json.")
+    for parameter in parameters:
+        if parameter.startswith("charset=") and parameter.removeprefix("charset=").strip('"') not in ("utf-8", "utf8"):
+            raise UnsupportedMedia("Send JSON in UTF-8.")
+    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise UnsupportedMedia("Send the body as it is, without Content-Encoding.")

@@ -1,0 +1,97 @@
+"""One table from what can go wrong to what the client is told."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ExceptionHandler
+
+from service.email.faults import InvalidRequest
+from service.email.life import WrongState
+from service.email.record import Status
+from service.email.strict_json import InvalidJson
+from service.routes.body import BodyTooLarge, UnsupportedMedia
+from service.routes.reply import problem
+from service.store.errors import EmailNotFound, StoreDamaged, StoreUnavailable
+
+_RETRY_AFTER = {"Retry-After": "5"}
+_WHY = {
+    Status.SENDING: "it is being sent",
+    Status.COMPLETED: "it has been sent",
+    Status.FAILED: "it has failed",
+    Status.CANCELLED: "it is cancelled",
+}
+
+
+def _invalid_json(_request: Request, error: Exception) -> Response:
+    return problem(400, "invalid_json", f"Nothing was accepted: {error}.")
+
+
+def _invalid_request(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, InvalidRequest)
+    count = len(error.faults)
+    what = "One field is wrong" if count == 1 else f"{count} fields are wrong"
+    return problem(422, "invalid_request", f"{what}; nothing was done.", faults=error.faults)
+
+
+def _not_found(_request: Request, _error: Exception) -> Response:
+    return problem(404, "email_not_found", "There is no e-mail with this id.")
+
+
+def _wrong_state(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, WrongState)
+    why = _WHY.get(error.status, f"it is {error.status}")
+    return problem(409, f"email_{error.status}", f"It is too late to {error.step} this e-mail: {why}.")
+
+
+def _too_large(_request: Request, error: Exception) -> Response:
+    # The rest of the body is not read, so this connection cannot be used again.
+    return problem(413, "body_too_large", str(error), headers={"Connection": "close"})
+
+
+def _unsupported(_request: Request, error: Exception) -> Response:
+    return problem(415, "unsupported_media_type", str(error), headers={"Accept-Post": "application/json"})
+
+
+def _unavailable(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, StoreUnavailable)
+    return problem(503, error.reason, f"Nothing was changed, try again later: {error}.", headers=_RETRY_AFTER)
+
+
+def _damaged(_request: Request, _error: Exception) -> Response:
+    return problem(503, "store_damaged", "The store is damaged; its log names the file and line.", headers=_RETRY_AFTER)
+
+
+def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        allowed = error.headers or {}
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=allowed)
+        detail = f"{request.url.path} takes {allowed.get('Allow')}, not {request.method}."
+        return problem(405, "method_not_allowed", detail, headers=allowed)
+    if error.status_code == 404:
+        return problem(404, "not_found", "There is nothing at this address.")
+    phrase = HTTPStatus(error.status_code).phrase
+    return problem(error.status_code, phrase.lower().replace(" ", "_"), error.detail, headers=error.headers)
+
+
+def _fault_of_ours(_request: Request, _error: Exception) -> Response:
+    return problem(500, "internal_error", "Something went wrong here; the service's log has the details.")
+
+
+EXCEPTION_HANDLERS: dict[type[Exception], ExceptionHandler] = {
+    InvalidJson: _invalid_json,
+    InvalidRequest: _invalid_request,
+    EmailNotFound: _not_found,
+    WrongState: _wrong_state,
+    BodyTooLarge: _too_large,
+    UnsupportedMedia: _unsupported,
+    StoreUnavailable: _unavailable,
+    StoreDamaged: _damaged,
+    HTTPException: _http,
+    Exception: _fault_of_ours,
+}

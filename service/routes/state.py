@@ -1,0 +1,27 @@
+"""What every request can reach, put there by the application's lifespan."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from starlette.requests import Request
+
+from service.outbox import Outbox
+from service.settings import Settings
+from service.store.store import Store
+from zqueue import Queue
+
+
+class AppState(TypedDict):
+    """Opened once per process."""
+
+    settings: Settings
+    store: Store
+    queue: Queue
+    outbox: Outbox
+
+
+def state_of(request: Request) -> AppState:
+    """The application's state, with its types."""
+    found: AppState = request.scope["state"]
+    return found
