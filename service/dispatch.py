@@ -1,0 +1,260 @@
+"""The job handler: takes an e-mail that is due from its record to the relay and writes down what came of it.
+
+    claim -> take a connection -> look again -> durable `sending` -> MAIL ... final dot -> durable outcome -> settle
+
+The handler never raises for what becomes of an e-mail: it writes that into the store, and then returns (the job is
+done) or raises `Snooze` (it is due again later). From `sending` to the outcome nothing cancels it, so that even a job
+whose lease is lost is not sent twice. The rules are in `docs/architecture.md`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Coroutine
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import zqueue
+from service.email import jobs, life
+from service.email.life import OnUnknown, StaleRun, WrongState
+from service.email.record import FINAL, Change, Email, Ending, Outcome, Reply, Status
+from service.mailer import mime
+from service.mailer.relay import Relay
+from service.mailer.smtp import Connection
+from service.store.errors import StoreUnavailable
+from service.store.store import Store
+
+FROZEN = timedelta(minutes=20)
+"""A run that has taken longer is over, though its process still lives: `service.mailer.smtp.Timeouts` stay below."""
+
+LOOK_AGAIN = timedelta(seconds=5)
+"""How long an e-mail waits that another process is sending, or that the store cannot take a change of."""
+
+_LONGEST_WAIT = 86_400.0
+_PASSING = frozenset({"no_space", "store_locked", "not_writable"})
+
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
+
+
+class ForeignJob(Exception):
+    """A job of another store is in this queue: two services share it, or the data directory was exchanged."""
+
+    def __init__(self, job_id: str, store: str | None, own: str) -> None:
+        super().__init__(f"job {job_id!r} belongs to the store {store!r}, but the data directory holds {own!r}")
+        self.job_id = job_id
+
+
+class Dispatch:
+    """Handles the jobs of one store's e-mails; see the module."""
+
+    def __init__(
+        self,
+        store: Store,
+        relay: Relay,
+        *,
+        now: Callable[[], datetime],
+        backoff: zqueue.Backoff,
+        on_unknown: OnUnknown = "retry",
+        frozen: timedelta = FROZEN,
+        look_again: timedelta = LOOK_AGAIN,
+        on_foreign: Callable[[ForeignJob], None] | None = None,
+    ) -> None:
+        """Handle with these.
+
+        Args:
+            store: Holds the records.
+            relay: Takes the messages.
+            now: The queue's time.
+            backoff: The delays between counted attempts.
+            on_unknown: What follows a transaction of which nobody knows whether it delivered.
+            frozen: How long a run of a living process may take.
+            look_again: How long to wait before looking again, and before writing again.
+            on_foreign: Called before a job of another store is refused.
+        """
+        self._store = store
+        self._relay = relay
+        self._now = now
+        self._backoff = backoff
+        self._on_unknown: OnUnknown = on_unknown
+        self._frozen = frozen
+        self._look_again = look_again
+        self._on_foreign = on_foreign
+        self._running: set[tuple[str, int]] = set()
+        self._late: set[str] = set()  # e-mails whose outcome waits for the store
+
+    async def __call__(self, job: zqueue.Job) -> None:
+        """Handle one delivery of a job.
+
+        Raises:
+            zqueue.Snooze: The e-mail is due later, or cannot be worked on now.
+            zqueue.Bury: There is no such e-mail.
+            ForeignJob: The job is not one of this store.
+        """
+        email_id, gen = self._identify(job)
+        if self.is_late:
+            raise zqueue.Snooze(self._look_again)
+        while True:
+            email = self._store.get(email_id)
+            if email is None:
+                raise zqueue.Bury(f"there is no e-mail {email_id!r} in the store")
+            if email.state.gen != gen or email.state.status in FINAL:
+                return
+            try:
+                if email.state.status is Status.SENDING:
+                    await self._take_over(email)
+                else:
+                    self._snooze_until_due(email, job)
+                    await self._send(email, job)
+            except (StaleRun, WrongState) as moved:
+                _log.debug("%s", moved)  # somebody changed the record meanwhile: look again
+            except StoreUnavailable as trouble:
+                _log.warning("%s waits for the store: %s", email_id, trouble)
+                raise zqueue.Snooze(self._look_again) from trouble
+
+    @property
+    def is_late(self) -> bool:
+        """Whether an outcome waits for the store; until it is written nothing else is begun."""
+        return bool(self._late)
+
+    def _identify(self, job: zqueue.Job) -> tuple[str, int]:
+        store = jobs.store_of(job.payload)
+        if store != self._store.id:
+            foreign = ForeignJob(job.id, store, self._store.id)
+            if self._on_foreign is not None:
+                self._on_foreign(foreign)
+            raise foreign
+        split = jobs.split(job.id)
+        if split is None:
+            raise zqueue.Bury(f"{job.id!r} is no job of an e-mail")
+        return split
+
+    def _snooze_until_due(self, email: Email, job: zqueue.Job) -> None:
+        due = email.state.next_attempt_at
+        now = self._time(job)
+        if due is not None and now < due:
+            raise zqueue.Snooze(due - now)
+
+    def _time(self, job: zqueue.Job) -> datetime:
+        """The queue's time. Its last known time may lag, but the claim proves that the job's due time has come."""
+        return max(self._now(), job.due_at) if job.due_at is not None else self._now()
+
+    async def _take_over(self, email: Email) -> None:
+        """End a run whose process is gone; wait while it is not.
+
+        Raises:
+            zqueue.Snooze: The run is under way.
+        """
+        state, now = email.state, self._now()
+        if state.by == self._store.by:
+            alive = (email.id, state.run) in self._running
+        else:
+            alive = state.by is not None and self._store.alive(state.by)
+        if alive and state.sending_since is not None and now - state.sending_since < self._frozen:
+            raise zqueue.Snooze(self._look_again)
+        _log.warning("%s: run %d was left unfinished by process %s", email.id, state.run, state.by)
+        await self._store.change(
+            email.id, lambda it: life.owner_died(it, now=now, run=state.run, on_unknown=self._on_unknown)
+        )
+
+    async def _send(self, email: Email, job: zqueue.Job) -> None:
+        """Wait for a connection until the e-mail expires, then make one attempt."""
+        async with contextlib.AsyncExitStack() as stack:
+            left = (email.state.retry_until - self._now()).total_seconds()
+            try:
+                async with asyncio.timeout(min(max(left, 0.01), _LONGEST_WAIT)):
+                    connection = await stack.enter_async_context(self._relay.connection())
+            except TimeoutError:
+                now = self._now()
+                await self._store.change(email.id, lambda it: life.expire(it, now=now))
+                return
+            await _unbroken(self._attempt(email, job, connection))
+
+    async def _attempt(self, email: Email, job: zqueue.Job, connection: Connection) -> None:
+        """Begin a run if the record still stands as it did, carry the message, write the outcome."""
+        now = self._time(job)
+        date = email.state.date or now.replace(microsecond=0)
+        message = _build(email, date)
+        digest = message.digest if isinstance(message, mime.Message) else ""
+        started = await self._store.change(
+            email.id,
+            lambda it: life.begin(it, now=now, rev=email.rev, by=self._store.by, date=date, digest=digest),
+        )
+        if started.state.status is not Status.SENDING:
+            return  # expired, or not due yet
+        run = (email.id, started.state.run)
+        self._running.add(run)
+        try:
+            recipients = life.still_to_try(started)
+            if isinstance(message, mime.Message):
+                outcome = await connection.send(message.sender, recipients, message.data, utf8=message.utf8)
+            else:
+                outcome = Outcome(Ending.ANSWERED, dict.fromkeys(recipients, message))
+            await self._write(started, outcome)
+        finally:
+            self._running.discard(run)
+
+    async def _write(self, email: Email, outcome: Outcome) -> None:
+        """Make the outcome durable, however long the store cannot take it: it is known nowhere else."""
+        now = self._now()
+        draw = random.random()  # noqa: S311 - spreads retries; drawn once, since the store may decide twice
+
+        def settle(it: Email) -> Change:
+            return life.settle(
+                it,
+                now=now,
+                run=email.state.run,
+                outcome=outcome,
+                backoff=self._backoff,
+                on_unknown=self._on_unknown,
+                rng=lambda: draw,
+            )
+
+        try:
+            while not await self._try_to_write(email.id, settle):  # noqa: ASYNC110 - a disk knows no events
+                await asyncio.sleep(self._look_again.total_seconds())
+        except StaleRun:
+            _log.warning("%s: run %d was given up, and then came to %s", email.id, email.state.run, outcome)
+            raise
+        finally:
+            self._late.discard(email.id)
+
+    async def _try_to_write(self, email_id: str, settle: Callable[[Email], Change]) -> bool:
+        try:
+            ended = await self._store.change(email_id, settle)
+        except StoreUnavailable as trouble:
+            if trouble.reason not in _PASSING:
+                raise
+            _log.error("the outcome of %s cannot be written, trying again: %s", email_id, trouble)
+            self._late.add(email_id)
+            return False
+        _log.info("%s is %s after run %d", email_id, ended.state.status, ended.state.run)
+        return True
+
+
+def _build(email: Email, date: datetime) -> mime.Message | Reply:
+    """The message, or the answer that stands for it where none can be built; what is accepted is checked for that."""
+    try:
+        return mime.build(email, date)
+    except ValueError as error:
+        _log.exception("%s cannot be written as a message", email.id)
+        return Reply(554, f"5.6.0 not a message: {error}")
+
+
+async def _unbroken(work: Coroutine[Any, Any, _T]) -> _T:
+    """The result of *work*, which goes on to its end though the caller is cancelled; that is raised afterwards."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("failed after its job was cancelled", exc_info=task.exception())
+    raise cancelled
