@@ -1,6 +1,7 @@
 """A job scheduler on Redis sorted sets: schedule a job for a microsecond, run it once it is due, survive anything."""
 
 from zqueue.commands import Stats
+from zqueue.embedded import Server as EmbeddedServer
 from zqueue.errors import (
     Bury,
     CorruptJob,
@@ -23,6 +24,7 @@ __all__ = [
     "Backoff",
     "Bury",
     "CorruptJob",
+    "EmbeddedServer",
     "InvalidJob",
     "Job",
     "JobNotFound",

@@ -7,6 +7,7 @@ ARGV and its answer; a unit test holds both sides together.
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -196,6 +197,15 @@ class Commands:
             start = (int(after.priority), after.score_us or 0, after.id)
         return self._script("jobs", (str(state), limit, *start), _read_rows, repeatable=True)
 
+    def incarnation(self) -> tuple[Call[str], Call[int], Call[str]]:
+        """The server's run id, and the id drawn when the queue's keys were first made."""
+        born = secrets.token_hex(8)
+        return (
+            Call(("INFO", "server"), _read_run_id, repeatable=True),
+            Call(("HSETNX", self.keys.meta, "born", born), int, repeatable=True),
+            Call(("HGET", self.keys.meta, "born"), bytes.decode, repeatable=True),
+        )
+
     def stats(self) -> Call[tuple[int, Stats]]:
         """The size of everything, with the server's time."""
         return self._script("stats", (self._now(),), _read_stats, repeatable=True)
@@ -259,6 +269,10 @@ def _read_settled(reply: list[bytes]) -> tuple[int, list[Settled]]:
 
 def _words(reply: list[bytes]) -> list[Any]:
     return [word.decode() for word in reply]
+
+
+def _read_run_id(reply: bytes) -> str:
+    return next(line for line in reply.decode().splitlines() if line.startswith("run_id:")).removeprefix("run_id:")
 
 
 def _read_stats(reply: list[Any]) -> tuple[int, Stats]:

@@ -17,7 +17,7 @@ from zqueue.job import Job, JobState, NewJob, Priority, checked_text
 from zqueue.keys import Keys
 from zqueue.producer import Enqueued, Producer
 from zqueue.retry import Retry
-from zqueue.sending import ask
+from zqueue.sending import ask, send
 
 R = TypeVar("R")
 
@@ -207,6 +207,23 @@ class Queue:
         now_us, stats = await self._ask(self.commands.stats())
         self.server_clock.heard(now_us)
         return stats
+
+    async def incarnation(self) -> str:
+        """A name for the server's present life and for what it holds of this queue.
+
+        Two equal answers: in between, the server was not restarted and the queue's keys were not lost. Who keeps a
+        record of what has to be in the queue compares the two, to know when to look whether all of it still is.
+
+        Raises:
+            QueueUnavailable: The server could not be reached.
+        """
+        await self._ready()
+        async with self._links.one() as link:
+            run_id, _made, born = await send(link, self.commands.incarnation())
+        for answer in (run_id, born):
+            if isinstance(answer, QueueUnavailable):
+                raise answer
+        return f"{run_id}-{born}"
 
     async def _ask(self, call: Call[R]) -> R:
         await self._ready()
