@@ -24,7 +24,7 @@ class Row:
         content: Where the newest line with a content is.
         lines: Where all of its lines are, oldest first.
         to: Its recipients' addresses, lower case.
-        text: Subject, addresses and tags in lower case, for searching.
+        text: Subject, addresses and tags, case folded, for searching.
     """
 
     __slots__ = (
@@ -97,7 +97,7 @@ class Index:
             row.to = tuple([recipient["address"].lower() for recipient in state["recipients"]])
             row.tags = tags = tuple(content.get("tags", ()))
             names = (content["from"], *content["to"], *content.get("cc", ()), *content.get("bcc", ()))
-            row.text = "\n".join((content["subject"], *names, *content.get("reply_to", ()), *tags)).lower()
+            row.text = "\n".join((content["subject"], *names, *content.get("reply_to", ()), *tags)).casefold()
 
     def newest_first(self, below: int | None = None) -> Iterator[Row]:
         """The e-mails accepted before line *below*, newest first; all of them without it."""

@@ -81,6 +81,6 @@ def _matching(rows: Iterator[Row], where: Filter) -> Iterator[Row]:
         end = to_z(where.scheduled_before)
         rows = (row for row in rows if row.scheduled_at < end)
     if where.q is not None:
-        part = where.q.lower()
+        part = where.q.casefold()
         rows = (row for row in rows if part in row.text)
     return rows

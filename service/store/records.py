@@ -42,9 +42,9 @@ class Event:
 
 
 def accepted(email: Email) -> Draft:
-    """The first line of *email*. Encoded here already: an accept needs the lock only to be numbered and written."""
-    data = orjson.dumps({"content": content_to_json(email.content), "state": state_to_json(email.state)})
-    return Draft(to_z(email.created_at), email.id, email.rev, "email.scheduled", orjson.Fragment(data))
+    """The first line of *email*."""
+    data = {"content": content_to_json(email.content), "state": state_to_json(email.state)}
+    return Draft(to_z(email.created_at), email.id, email.rev, "email.scheduled", _encoded(data))
 
 
 def changed(email: Email, change: Change, at: str) -> Draft:
@@ -54,7 +54,7 @@ def changed(email: Email, change: Change, at: str) -> Draft:
         data["content"] = content_to_json(change.content)
     if change.detail:
         data["detail"] = change.detail
-    return Draft(at, email.id, email.rev, change.type, data)
+    return Draft(at, email.id, email.rev, change.type, _encoded(data))
 
 
 def read_email(content: Line, newest: Line, created_at: str) -> Email:
@@ -87,3 +87,8 @@ def read_events(history: Iterable[Line]) -> list[Event]:
         data |= line["data"].get("detail", {})
         events.append(Event(line["seq"], from_z(line["at"]), line["type"], line["id"], state["run"], data))
     return events
+
+
+def _encoded(data: dict[str, Any]) -> orjson.Fragment:
+    """Encoded before the line is: what cannot be JSON fails its own request, not a write that many share."""
+    return orjson.Fragment(orjson.dumps(data))

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
+from types import TracebackType
 from typing import Any, TypeVar
 
 import structlog
@@ -30,31 +31,39 @@ T = TypeVar("T")
 class Request:
     """Something to be decided and written, and who waits for it."""
 
-    __slots__ = ("error", "future", "result", "since", "work")
+    __slots__ = ("_error", "_result", "_trace", "_work", "answered", "since")
 
-    def __init__(self, work: Callable[[Transaction], Any], future: asyncio.Future[Any], since: float) -> None:
-        self.work = work
-        self.future = future
+    def __init__(self, work: Callable[[Transaction], Any], answered: asyncio.Future[None], since: float) -> None:
+        self.answered = answered
         self.since = since
-        self.result: Any = None
-        self.error: Exception | None = None
+        self._work = work
+        self._result: Any = None
+        self._error: Exception | None = None
+        self._trace: TracebackType | None = None
 
     def run(self, transaction: Transaction) -> None:
         """Let the work add to *transaction*; what it raises is for the one who asked, and for nobody else."""
-        self.result, self.error = None, None
+        self._error = None
         try:
-            self.result = self.work(transaction)
+            self._result = self._work(transaction)
         except Exception as error:
-            self.error = error
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """Answer with *error*, which others may get too, unless there is an error already."""
+        if self._error is None:
+            self._error, self._trace = error, error.__traceback__
+
+    def result(self) -> Any:
+        """What the work returned, or raise what went wrong."""
+        if self._error is not None:
+            raise self._error.with_traceback(self._trace)
+        return self._result
 
     def answer(self) -> None:
         """Wake who waits, if somebody still does; on the event loop."""
-        if self.future.done():
-            return
-        if self.error is None:
-            self.future.set_result(self.result)
-        else:
-            self.future.set_exception(self.error)
+        if not self.answered.done():
+            self.answered.set_result(None)
 
 
 class Writer:
@@ -104,7 +113,8 @@ class Writer:
             self._changed.notify()
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout, self._expire)
-        result: T = await request.future
+        await request.answered
+        result: T = request.result()
         return result
 
     async def close(self) -> bool:
@@ -132,9 +142,9 @@ class Writer:
         if expired:
             message = f"nothing could be written for {self._timeout:g} s: the store is locked by {self._log.holder()}"
             self.stuck = StoreUnavailable("store_locked", message)
-        for request in expired:
-            request.error = self.stuck
-            request.answer()
+            for request in expired:
+                request.fail(self.stuck)
+                request.answer()
 
     def _take(self) -> list[Request]:
         with self._changed:
@@ -172,7 +182,7 @@ class Writer:
     def _fail(self, batch: list[Request], error: Exception) -> None:
         batch.extend(self._take())
         for request in batch:
-            request.error = request.error or error
+            request.fail(error)
         if self.dead is None and (
             isinstance(error, StoreDamaged) or (isinstance(error, StoreUnavailable) and error.reason in _FATAL)
         ):

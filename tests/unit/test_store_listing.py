@@ -1,0 +1,88 @@
+"""Listing: filters, order, cursors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from service.email.record import Change, Status
+from service.store.listing import Filter
+from service.store.store import Store
+from tests.unit.store_emails import NOW, cancel, email, opened
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    """A store with five e-mails, accepted in the order of their names."""
+    async with opened(tmp_path) as store:
+        await store.accept([email("1", to="Bob <BOB@Example.com>", subject="Grüße", tags=("a", "b"))])
+        await store.accept([email("2", tags=("b",)), email("3", subject="Invoice 7")])
+        await store.accept([email("4", scheduled_at=NOW + timedelta(days=1))])
+        await store.change("em_2", cancel)
+        await store.accept([email("5", to="carl@example.org")])
+        yield store
+
+
+def names(store: Store, where: Filter) -> str:
+    """The last letters of the ids that *where* finds."""
+    return "".join(one.id[-1] for one in store.page(where, 100).data)
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (Filter(), "54321"),
+        (Filter(status=Status.CANCELLED), "2"),
+        (Filter(status=Status.SCHEDULED), "5431"),
+        (Filter(to="bob@example.COM"), "1"),
+        (Filter(to="bob"), ""),
+        (Filter(tag="b"), "21"),
+        (Filter(tag="B"), ""),
+        (Filter(scheduled_after=NOW + timedelta(days=1)), "4"),
+        (Filter(scheduled_before=NOW + timedelta(days=1)), "5321"),
+        (Filter(scheduled_after=NOW + timedelta(hours=1), scheduled_before=NOW + timedelta(hours=2)), "5321"),
+        (Filter(q="GRÜSSE"), "1"),
+        (Filter(q="GRÜ"), "1"),
+        (Filter(q="bob <b"), "1"),
+        (Filter(q="ann"), "54321"),
+        (Filter(q="example.org"), "5"),
+        (Filter(q="invoice", status=Status.CANCELLED), ""),
+        (Filter(q="hi"), ""),
+    ],
+)
+async def test_filters(store: Store, where: Filter, expected: str) -> None:
+    """Each filter finds what it says, all of them together what each finds."""
+    assert names(store, where) == expected
+
+
+async def test_pages_go_both_ways(store: Store) -> None:
+    """`after` goes to older ones, `before` back to newer ones, and `has_more` tells of the rest in that direction."""
+
+    def page(limit: int, **cursor: int | None) -> tuple[str, bool]:
+        found = store.page(Filter(), limit, **cursor)
+        return "".join(one.id[-1] for one in found.data), found.has_more
+
+    first = store.page(Filter(), 2)
+    second = store.page(Filter(), 2, after=first.last)
+    assert ([one.id for one in first.data], first.has_more) == (["em_5", "em_4"], True)
+    assert ([one.id for one in second.data], second.has_more) == (["em_3", "em_2"], True)
+    assert page(2, after=second.last) == ("1", False)
+    assert page(1, before=second.first) == ("4", True)
+    assert page(2, before=second.first) == ("54", False)
+    assert page(5, before=first.first) == ("", False)
+    empty = store.page(Filter(tag="none"), 2)
+    assert (empty.data, empty.first, empty.last, empty.has_more) == ([], None, None, False)
+
+
+async def test_an_edit_changes_what_finds_the_email(store: Store, tmp_path: Path) -> None:
+    """After an edit the new subject finds it and the old one does not; its place in the list stays."""
+    content = replace(email("3").content, subject="Reminder")
+    await store.change("em_3", lambda current: Change("email.updated", current.state, content))
+    assert (names(store, Filter(q="invoice")), names(store, Filter(q="reminder"))) == ("", "3")
+    assert names(store, Filter()) == "54321"
+    async with opened(tmp_path) as again:
+        assert (names(again, Filter(q="reminder")), names(again, Filter())) == ("3", "54321")
