@@ -25,6 +25,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
@@ -128,6 +129,7 @@ class SmtpServer:
         self._log: IO[str] | None = log.open("a", encoding="utf-8") if log else None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self._changed = asyncio.Condition()
         self.received: list[Received] = []
         self.commands: list[str] = []
@@ -176,6 +178,11 @@ class SmtpServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
+    def hang_up(self) -> None:
+        """Shut every session's socket down at this very moment, and go on listening."""
+        for writer in self._writers:
+            writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
     async def wait_for(self, messages: int, timeout: float = 20.0) -> list[Received]:
         """The messages received, once there are at least *messages*."""
         async with asyncio.timeout(timeout), self._changed:
@@ -191,6 +198,7 @@ class SmtpServer:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._writers.add(writer)
         task.add_done_callback(self._tasks.discard)
         self.sessions += 1
         session = _Session(self, reader, writer)
@@ -199,6 +207,7 @@ class SmtpServer:
         except (_Gone, ConnectionError, ssl.SSLError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # how sessions end: dropped by script, by the client, or by stop()
         finally:
+            self._writers.discard(writer)
             writer.transport.abort()
 
     def action(self, *steps: str) -> Action | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 from service.email.record import Ending, Outcome, Reply, Stage
 from service.mailer.smtp import Connection, RelayTrouble, Timeouts
+from service.mailer.smtp.transaction import Transaction
 from service.mailer.target import Target
 from tests.smtpd import DROP, FREEZE, STORE_AND_DROP, STORE_AND_FREEZE, Action, Script, SmtpServer, reply
 
@@ -185,6 +187,20 @@ async def test_process_stopped_before_the_dot_does_not_write_it() -> None:
         outcome, _ = await sending
     assert outcome.ending is Ending.TROUBLE
     assert "." not in server.commands
+
+
+async def test_connection_that_died_during_the_message_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short message is written without a pause, and still a server that hung up meanwhile gets no final dot."""
+    write = Transaction._write
+
+    async def write_and_lose(transaction: Transaction, *rest: Any) -> None:
+        await write(transaction, *rest)
+        server.hang_up()
+
+    monkeypatch.setattr(Transaction, "_write", write_and_lose)
+    async with SmtpServer() as server:
+        outcome, _ = await send(server)
+    assert outcome.ending is Ending.TROUBLE
 
 
 async def test_cancelled_transaction_disconnects() -> None:
