@@ -24,6 +24,7 @@ from service.store.lock import WriteLock
 from service.store.log import Draft, Entry, Line, Ref
 from service.store.manifest import Manifest
 from service.store.procs import Procs
+from service.store.roles import Roles
 from service.store.segments import Files, segment_key, segment_name
 
 _SUSPECT = "SUSPECT"
@@ -49,6 +50,7 @@ class FileLog:
         self._directory = directory
         self._lock = lock
         self._procs = procs
+        self._roles = Roles(directory)
         self._now = now
         self._lock_timeout = lock_timeout
         self._files = Files(directory)
@@ -153,6 +155,10 @@ class FileLog:
         """See `Log.alive`."""
         return self._procs.alive(by)
 
+    def lead(self, role: str) -> bool:
+        """See `Log`."""
+        return self._roles.take(role)
+
     def free(self) -> int:
         """See `Log.free`."""
         disk_now = os.statvfs(self._directory)
@@ -165,6 +171,7 @@ class FileLog:
     def close(self) -> None:
         """See `Log.close`."""
         self._procs.close()
+        self._roles.close()
         self._lock.close()
         self._files.close()
 

@@ -92,6 +92,9 @@ class Log(Protocol):
     def alive(self, by: str) -> bool:
         """Does the process that opened the log as *by* still live?"""
 
+    def lead(self, role: str) -> bool:
+        """Has this process the *role*, which one at a time has until it closes the log? Takes it if it is free."""
+
     def free(self) -> int:
         """Bytes that may still be written."""
 

@@ -124,6 +124,10 @@ class Store:
         """Does the process live that has the store open as *by*?"""
         return self._log.alive(by)
 
+    def lead(self, role: str) -> bool:
+        """Has this process the *role*? One at a time has it, as long as its store is open; a free one is taken."""
+        return self._log.lead(role)
+
     async def accept(self, emails: Sequence[Email]) -> list[Email]:
         """Add new e-mails (``email.scheduled``), all of them or none; durable on return.
 

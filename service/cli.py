@@ -1,0 +1,155 @@
+"""``python -m service ...``: the service's programs."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import uvicorn
+
+from service import exits, inbox, logs, worker
+from service.app import create_app
+from service.settings import Settings, SettingsError, load
+from service.store.errors import StoreDamaged, StoreError
+from service.supervise import Supervisor, listen
+
+_log = logging.getLogger(__name__)
+
+_DESCRIPTION = "A self-hosted e-mail scheduler. Settings come from SERVICE_* variables, over .env, over defaults."
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; its exit status (see `exits`)."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = load()
+        logs.configure(settings)
+        run: Callable[[Settings, argparse.Namespace], int] = options.run
+        return run(settings, options)
+    except SettingsError as error:
+        print(f"service: {error}", file=sys.stderr)
+        return exits.USAGE
+    except StoreDamaged as error:
+        print(f"service: the store is damaged and nothing was started: {error}", file=sys.stderr)
+        return exits.DAMAGED
+    except StoreError as error:
+        print(f"service: the store cannot be opened: {error}", file=sys.stderr)
+        return exits.UNAVAILABLE
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m service", description=_DESCRIPTION)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    up = commands.add_parser("up", help="everything in one command: Valkey, API, worker and a catch-all inbox")
+    up.set_defaults(run=_up)
+    api = commands.add_parser("api", help="the HTTP API alone")
+    api.add_argument("--fd", type=int, default=None, help=argparse.SUPPRESS)
+    api.set_defaults(run=_api)
+    commands.add_parser("worker", help="the worker alone: sends what is due").set_defaults(run=_worker)
+    commands.add_parser("inbox", help="the catch-all inbox alone, for development").set_defaults(run=_inbox)
+    for name in ("api", "worker", "inbox"):
+        commands.choices[name].add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def _up(settings: Settings, _options: argparse.Namespace) -> int:
+    def announce(url: str, inbox_port: int) -> None:
+        print(_announcement(settings, url, inbox_port), flush=True)
+
+    async def supervise() -> int:
+        return await Supervisor(settings, announce).run()
+
+    return asyncio.run(supervise())
+
+
+def _announcement(settings: Settings, url: str, inbox_port: int) -> str:
+    to_inbox = settings.smtp_url is None
+    mail = f"caught by the inbox: {url}/inbox (SMTP on 127.0.0.1:{inbox_port})" if to_inbox else "sent by your relay"
+    return f"""
+The e-mail scheduler is running. Ctrl-C stops it.
+
+  API    {url}/v1/emails
+  Mail   {mail}
+  Data   {settings.data_dir}
+
+Schedule an e-mail for 5 seconds from now{", then look into the inbox" if to_inbox else ""}:
+
+  curl -s {url}/v1/emails -H 'Content-Type: application/json' -d '{{
+    "from": "me@example.com", "to": "you@example.com", "subject": "Hello", "text": "It is time.",
+    "scheduled_at": "'$(date -u -d '5 seconds' +%Y-%m-%dT%H:%M:%SZ)'"}}'
+"""
+
+
+def _api(settings: Settings, options: argparse.Namespace) -> int:
+    listening = None if options.fd is not None else listen(settings)
+    config = uvicorn.Config(
+        create_app(settings),
+        fd=options.fd if listening is None else listening.fileno(),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=10,
+    )
+    server = uvicorn.Server(config)
+    if options.supervised:
+
+        def stop() -> None:
+            server.should_exit = True
+
+        _when_parent_ends(stop)
+    server.run()
+    return exits.OK if server.started else exits.FAILED
+
+
+def _worker(settings: Settings, options: argparse.Namespace) -> int:
+    return _run(lambda stop: worker.run(settings, stop), options)
+
+
+def _inbox(settings: Settings, options: argparse.Namespace) -> int:
+    return _run(lambda stop: inbox.run(settings, stop), options)
+
+
+def _run(program: Callable[[asyncio.Event], Coroutine[Any, Any, None]], options: argparse.Namespace) -> int:
+    """Run a program that ends when an event is set: by SIGTERM, SIGINT or the end of the supervisor."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        if options.supervised:
+            _when_parent_ends(lambda: loop.call_soon_threadsafe(stop.set))
+        await program(stop)
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main())
+    return exits.OK
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # not there on every platform
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _when_parent_ends(then: Callable[[], object]) -> None:
+    """Call *then* when the supervisor, which holds the other end of standard input, is gone."""
+
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 1024):  # not through sys.stdin: its lock would be held at the end
+            pass
+        then()
+
+    threading.Thread(target=wait, name="watches the supervisor", daemon=True).start()
