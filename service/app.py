@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator, Callable
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from service.mailer.target import Target
 from service.outbox import Outbox, mail_queue
 from service.routes import ROUTES
 from service.routes.access import AccessLog
 from service.routes.guard import Guard
 from service.routes.problems import EXCEPTION_HANDLERS
 from service.routes.state import AppState
-from service.settings import Settings
+from service.settings import PREFIX, Settings, SettingsError
 from service.store.errors import StoreError
 from service.store.store import Store
 from zqueue import Queue
@@ -47,7 +48,14 @@ def create_app(
         store: An open one to use instead; it is left open.
         queue: One to use instead; it is left open.
         on_dead: Called once when this process can write to its own store no more.
+
+    Raises:
+        SettingsError: The URL of the relay cannot be used (that of the queue is found out when it starts).
     """
+    try:
+        relay = Target.parse(settings.relay_url)
+    except ValueError as error:
+        raise SettingsError(f"{PREFIX}SMTP_URL cannot be used: {error}") from None
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[AppState]:
@@ -64,7 +72,7 @@ def create_app(
             outbox = Outbox(the_store, the_queue, settings)
             stack.push_async_callback(outbox.close)
             await outbox.meet_queue()
-            yield {"settings": settings, "store": the_store, "queue": the_queue, "outbox": outbox}
+            yield {"settings": settings, "store": the_store, "queue": the_queue, "outbox": outbox, "relay": relay}
 
     return Starlette(
         routes=ROUTES,

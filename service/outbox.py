@@ -16,9 +16,9 @@ from functools import partial
 from service.email import ids, life
 from service.email.record import Content, Email, Status
 from service.email.request import Draft
-from service.settings import Settings
+from service.settings import PREFIX, Settings, SettingsError
 from service.store.store import Store
-from zqueue import Queue, Retry, ZQueueError, exponential
+from zqueue import InvalidJob, Queue, Retry, ZQueueError, exponential
 
 PATIENCE = timedelta(milliseconds=250)
 """How long a caller waits for the queue."""
@@ -29,8 +29,16 @@ _log = logging.getLogger(__name__)
 
 
 def mail_queue(settings: Settings) -> Queue:
-    """The queue that carries e-mails. A job that fails by a fault of its handler is tried again for ever."""
-    return Queue("mail", settings.queue_url, retry=Retry(attempts=None, backoff=exponential(1, cap=60, jitter=True)))
+    """The queue that carries e-mails. A job that fails by a fault of its handler is tried again for ever.
+
+    Raises:
+        SettingsError: The URL cannot be used.
+    """
+    retry = Retry(attempts=None, backoff=exponential(1, cap=60, jitter=True))
+    try:
+        return Queue("mail", settings.queue_url, retry=retry)
+    except InvalidJob as error:
+        raise SettingsError(f"{PREFIX}REDIS_URL cannot be used: {error}") from None
 
 
 class Outbox:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
-import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("service.access")
+_log = logging.getLogger(__name__)
 
 
 class AccessLog:
@@ -34,4 +34,5 @@ class AccessLog:
             await self._app(scope, receive, watch)
         finally:
             milliseconds = round((time.perf_counter() - began) * 1000, 2)
-            _log.info("request", method=scope["method"], path=scope["path"], status=status, ms=milliseconds)
+            told = {"method": scope["method"], "path": scope["path"], "status": status, "ms": milliseconds}
+            _log.info("request", extra=told)

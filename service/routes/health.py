@@ -35,7 +35,7 @@ class Readyz(HTTPEndpoint):
         With Redis or the relay away e-mails are still accepted, and sent once they are back.
         """
         state = state_of(request)
-        redis, relay = await asyncio.gather(_redis(state["queue"]), _relay(state["settings"].relay_url))
+        redis, relay = await asyncio.gather(_redis(state["queue"]), _relay(state["relay"]))
         health = state["store"].health()
         store: dict[str, Any] = {"durable": health.durable, "free_bytes": health.free}
         if not health.durable:
@@ -58,8 +58,7 @@ async def _redis(queue: Queue) -> dict[str, Any]:
     return {"reachable": True, "scheduled": stats.scheduled, "leased": stats.leased, "dead": stats.dead}
 
 
-async def _relay(url: str) -> dict[str, Any]:
-    target = Target.parse(url)
+async def _relay(target: Target) -> dict[str, Any]:
     found: dict[str, Any] = {"address": str(target)}
     try:
         async with asyncio.timeout(_PATIENCE):

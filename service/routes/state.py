@@ -6,6 +6,7 @@ from typing import TypedDict
 
 from starlette.requests import Request
 
+from service.mailer.target import Target
 from service.outbox import Outbox
 from service.settings import Settings
 from service.store.store import Store
@@ -19,6 +20,7 @@ class AppState(TypedDict):
     store: Store
     queue: Queue
     outbox: Outbox
+    relay: Target
 
 
 def state_of(request: Request) -> AppState:

@@ -1,0 +1,62 @@
+"""What the processes log."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+import structlog
+
+from service.logs import configure
+from service.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _restored_logging() -> Iterator[None]:
+    """Leave the logging of the test run as it was."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def settings(log_format: Literal["console", "json"], log_level: Literal["info", "warning"] = "info") -> Settings:
+    """Settings that differ in how is logged."""
+    return Settings(_env_file=None, log_format=log_format, log_level=log_level)
+
+
+def test_json_lines_carry_every_field(capsys: pytest.CaptureFixture[str]) -> None:
+    """With json each event is one object, from either library, with its fields, its time and its traceback."""
+    configure(settings("json"))
+    logging.getLogger("service.x").info("sent %d", 2, extra={"to": "Zoë"})
+    structlog.get_logger("service.y").warning("late", seconds=3)
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError:
+        logging.getLogger("service.z").exception("broken")
+    first, second, third = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert first.pop("timestamp").endswith("Z")
+    assert first == {"event": "sent 2", "to": "Zoë", "level": "info", "logger": "service.x"}
+    assert (second["event"], second["seconds"], second["level"], second["logger"]) == (
+        "late",
+        3,
+        "warning",
+        "service.y",
+    )
+    assert "ZeroDivisionError" in third["exception"]
+
+
+def test_console_lines_are_plain_and_below_the_level_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    """With console each event is one readable line, without colours where nobody looks, from the level up."""
+    configure(settings("console", "warning"))
+    logging.getLogger("service.x").info("unseen")
+    logging.getLogger("service.x").warning("seen", extra={"n": 1})
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "seen" in line
+    assert "n=1" in line
+    assert "\x1b" not in line
