@@ -1,21 +1,11 @@
-"""The job that carries an e-mail through the queue: its queue, its id ``EMAIL.GEN``, its payload.
+"""The job that carries an e-mail through the queue: its id, ``EMAIL.GEN``, and its payload.
 
 The payload names the store alone. An e-mail's record is in the store; the queue holds when, and the id says which.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-from zqueue import Retry, exponential
-
-QUEUE: Final = "mail"
-
-RETRY: Final = Retry(attempts=None, backoff=exponential(1, cap=300, jitter=True))
-"""What follows a fault of the handler. What follows an attempt to send is the store's to say."""
-
-MAX_DELIVERIES: Final = 20
-"""Deaths of its workers after which a job is poison."""
+from typing import Any
 
 
 def payload(store_id: str) -> dict[str, str]:

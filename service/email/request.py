@@ -19,6 +19,7 @@ MOST_TAGS = 20
 LONGEST_TAG = 100
 LONGEST_SUBJECT = 998
 MOST_RETRIES = 100
+_MOST_FIELDS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ def parse(
         InvalidRequest: Fields of it are wrong; it names all of them.
     """
     document = {key: value for key, value in decode(body).items() if value is not None}
+    if len(document) > _MOST_FIELDS:  # before each is looked at: a hostile object may have very many
+        raise InvalidRequest([Fault("", f"has {len(document):,} fields; known are {', '.join(sorted(_NAMES))}")])
     faults = []
     if default_from is not None:
         document.setdefault("from", default_from)
