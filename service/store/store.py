@@ -67,15 +67,24 @@ class Health:
 
 
 class Store:
-    """All e-mails. Made by `open`; used from one event loop."""
+    """All e-mails. Made by `open`; used from the event loop that made it."""
 
-    def __init__(self, log: Log, index: Index, *, now: Callable[[], datetime], min_free: int) -> None:
+    def __init__(
+        self,
+        log: Log,
+        index: Index,
+        *,
+        now: Callable[[], datetime],
+        min_free: int = MIN_FREE,
+        lock_timeout: timedelta = LOCK_TIMEOUT,
+        on_dead: Callable[[StoreError], None] | None = None,
+    ) -> None:
         self._log = log
         self._index = index
         self._now = now
         self._min_free = min_free
         self._mutex = threading.RLock()
-        self._writer: Writer
+        self._writer = Writer(log, self._begin, self._catch_up, lock_timeout=lock_timeout, on_dead=on_dead)
 
     @classmethod
     async def open(
@@ -101,9 +110,7 @@ class Store:
             StoreUnavailable: The directory cannot be written, is locked, or lies on a network file system.
         """
         log, index = await asyncio.to_thread(_load, directory, now, lock_timeout)
-        store = cls(log, index, now=now, min_free=min_free)
-        store._writer = Writer(log, store._begin, store._catch_up, lock_timeout=lock_timeout, on_dead=on_dead)
-        return store
+        return cls(log, index, now=now, min_free=min_free, lock_timeout=lock_timeout, on_dead=on_dead)
 
     async def close(self) -> None:
         """Finish the writes that are pending and close the log."""

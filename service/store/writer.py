@@ -180,7 +180,8 @@ class Writer:
             self._loop.call_soon_threadsafe(self._answer, batch)
 
     def _fail(self, batch: list[Request], error: Exception) -> None:
-        batch.extend(self._take())
+        if not batch:  # it failed before anything was taken: those who wait would meet the same
+            batch.extend(self._take())
         for request in batch:
             request.fail(error)
         if self.dead is None and (

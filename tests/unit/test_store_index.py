@@ -1,0 +1,41 @@
+"""Index: the agenda against a plain list, and lines that are not about e-mails."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+from service.email.times import to_z
+from service.store.agenda import Agenda
+from service.store.index import Index
+from service.store.log import Line
+from tests.unit.store_emails import NOW
+
+
+def test_the_agenda_is_a_list_in_order() -> None:
+    """Whatever was added and removed in whatever order, it answers what a sorted list would, to the second."""
+    rng = random.Random(7)
+    agenda, model = Agenda(), dict[str, str]()
+    for step in range(3_000):
+        name = f"em_{rng.randrange(200)}"
+        if name in model:
+            agenda.remove(name, model.pop(name))
+        else:
+            model[name] = to_z(NOW + timedelta(milliseconds=rng.randrange(100_000)))
+            agenda.add(name, model[name])
+        if step % 10 == 0:
+            moment = to_z(NOW + timedelta(milliseconds=rng.randrange(100_000)))
+            found = list(agenda.before(moment))
+            assert sorted(found) == sorted(name for name, due in model.items() if due < moment)
+            for ordered in (found, agenda.ids()):
+                seconds = [model[name][:19] for name in ordered]
+                assert seconds == sorted(seconds)
+            assert sorted(agenda.ids()) == sorted(model)
+
+
+def test_lines_about_other_things_only_count() -> None:
+    """A line without a state moves the index on and changes no e-mail."""
+    index = Index()
+    line = Line(seq=7, at="2026-11-24T09:00:00.000000Z", id="", rev=0, type="sealed", data={"next": "x"}, crc="")
+    index.apply(1, line)
+    assert (index.seq, len(index), index.row("")) == (7, 0, None)
