@@ -53,6 +53,7 @@ class Poller:
         self._seen = 0.0
         self._stopping = False
         self._at_once = False
+        self._cancelled: asyncio.CancelledError | None = None
         self.last_claim: float | None = None
 
     def stop(self, *, at_once: bool) -> None:
@@ -70,10 +71,12 @@ class Poller:
             await self._drain()
         except asyncio.CancelledError:
             self.stop(at_once=True)
-            await self._leave_wake()
             raise
         finally:
+            await self._leave_wake()
             await self._close()
+        if self._cancelled is not None:
+            raise self._cancelled
 
     async def tick(self) -> int:
         """One claim, its jobs run to their end, and settled; how many there were."""
@@ -114,6 +117,7 @@ class Poller:
             await self._signal.wait()
         finally:
             timer.cancel()
+            self._signal.clear()
 
     async def _step(self, *, claim: bool = True) -> tuple[int, float]:
         """Settle and claim in one round trip.
@@ -168,25 +172,22 @@ class Poller:
         )
 
     async def _send(self, calls: list[Call[Any]], endings: list[Ending]) -> list[Any]:
-        """One round trip that a cancelled `run` does not cut short: the jobs of a claim in flight would be orphans."""
+        """One round trip that a cancelled `run` does not cut short: the jobs of a claim in flight would be orphans.
+
+        The cancellation is made good once what was claimed is in hand: it counts as a `stop` at once.
+        """
         sending = asyncio.ensure_future(send(self._link, calls))
-        cancelled: asyncio.CancelledError | None = None
-        try:
-            await asyncio.shield(sending)
-        except asyncio.CancelledError as error:
-            cancelled = error
-            await asyncio.wait([sending])
-        except QueueUnavailable:
-            pass  # looked at below, as it is after a cancellation
+        while not sending.done():
+            try:
+                await asyncio.wait([sending])
+            except asyncio.CancelledError as error:
+                self._cancelled = error
+                self.stop(at_once=True)
         failure = sending.exception()
         if failure is not None:
             for each in endings:
                 each.uncertain = each.uncertain or (isinstance(failure, LinkLost) and failure.sent)
             self._runs.endings.extendleft(reversed(endings))
-        if cancelled is not None:
-            raise cancelled
-        if failure is not None:
-            raise failure
         return sending.result()
 
     def _settled(self, chunks: list[list[Ending]], results: list[Any]) -> QueueUnavailable | None:
