@@ -6,7 +6,6 @@ clock of a client is used only until the server was first heard.
 
 from __future__ import annotations
 
-import math
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -49,8 +48,8 @@ def duration_us(name: str, duration: Duration) -> int:
     """
     if isinstance(duration, timedelta):
         us = duration // _MICROSECOND
-    elif isinstance(duration, int | float) and not isinstance(duration, bool) and math.isfinite(duration):
-        us = round(duration * 1_000_000)
+    elif isinstance(duration, int | float) and not isinstance(duration, bool) and duration == duration:  # no NaN
+        us = round(max(-1, min(duration, _LONGEST_US)) * 1_000_000)  # within bounds first: infinity has no integer
     else:
         raise InvalidJob(f"{name} must be a timedelta or seconds, not {duration!r}")
     if not 0 <= us <= _LONGEST_US:

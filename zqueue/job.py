@@ -182,19 +182,24 @@ def decode_job(job_id: bytes, envelope: bytes | None, **known: Any) -> Job:
     Raises:
         CorruptJob: The envelope is missing or not one.
     """
-    name = job_id.decode("utf-8", "backslashreplace")
+    shown = job_id.decode("utf-8", "backslashreplace")
+    if not envelope:
+        raise CorruptJob(shown, f"job {shown!r} has no envelope")
     try:
-        stored = orjson.loads(envelope[1:])  # type: ignore[index]  # None ends in the except clause
+        stored = orjson.loads(envelope[1:])
+        name = stored.get("name", "")
         retry = stored.get("retry")
         timeout_us = stored.get("timeout_us")
+        if not isinstance(name, str):
+            raise TypeError(f"its name is {name!r}")
         return Job(
-            name,
+            shown,
             stored["payload"],
-            stored.get("name", ""),
-            priority=Priority(envelope[0] - 48),  # type: ignore[index]
+            name,
+            priority=Priority(envelope[0] - ord("0")),
             retry=None if retry is None else Retry.from_json(retry),
             timeout=None if timeout_us is None else timedelta(microseconds=timeout_us),
             **known,
         )
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        raise CorruptJob(name, f"job {name!r} has an envelope that does not decode: {error}") from error
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise CorruptJob(shown, f"job {shown!r} has an envelope that does not decode: {error}") from error

@@ -55,10 +55,10 @@ class Backoff:
 
 
 def _spread(jitter: bool | float) -> float:
-    share = _SPREAD if jitter is True else float(jitter)
-    if not 0 <= share <= 1:
+    share = _SPREAD if jitter is True else jitter
+    if not isinstance(share, int | float) or not 0 <= share <= 1:
         raise InvalidJob(f"jitter must be a share between 0 and 1, not {jitter!r}")
-    return share
+    return float(share)
 
 
 def _seconds(name: str, values: tuple[float, ...]) -> tuple[float, ...]:
@@ -118,8 +118,8 @@ class Retry:
 
     @classmethod
     def from_json(cls, stored: list[Any]) -> Retry:
-        """The inverse of `to_json`; raises ValueError or TypeError on anything else."""
+        """The inverse of `to_json`; raises ValueError (of which InvalidJob is one) or TypeError on anything else."""
         attempts, kind, seconds, cap, jitter = stored
         if kind not in ("fixed", "exponential", "steps") or not seconds:
             raise ValueError(f"unknown backoff {kind!r}")
-        return cls(attempts, Backoff(kind, tuple(seconds), cap, jitter))
+        return cls(attempts, Backoff(kind, _seconds(kind, tuple(seconds)), _seconds("cap", (cap,))[0], _spread(jitter)))
