@@ -210,7 +210,7 @@ async def test_lists_are_filtered(api: Api) -> None:
 async def test_a_bad_query_names_every_parameter(api: Api) -> None:
     """All bad parameters of a list are told at once."""
     response = await api.http.get(
-        "/v1/emails?status=asleep&limit=0&after=x&before=5&stauts=x&tag=&tag=b&scheduled_after=now&q="
+        "/v1/emails?status=asleep&limit=0&after=x&before=5&statuses=x&tag=&tag=b&scheduled_after=now&q="
     )
     assert problem(response) == (422, "invalid_request")
     assert [(one["pointer"], one["detail"]) for one in response.json()["errors"]] == [
@@ -224,7 +224,7 @@ async def test_a_bad_query_names_every_parameter(api: Api) -> None:
             "2026-11-24T09:30:00Z or 2026-11-24T09:30:00+01:00",
         ),
         ("status", "must be one of scheduled, sending, retrying, completed, failed, held, cancelled"),
-        ("stauts", "does not exist; did you mean status?"),
+        ("statuses", "does not exist; did you mean status?"),
         ("tag", "is given more than once"),
     ]
 

@@ -74,9 +74,9 @@ from service.email.ids import new_email_id
 time.time_ns = lambda: 1_764_000_000_000_000_000
 new_email_id()
 child = os.fork()
-print(new_email_id(), flush=True)
 if child:
     os.waitpid(child, 0)
+print(new_email_id())
 """
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     mine, theirs = output.split()
