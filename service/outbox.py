@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import partial
 
-from service.email import ids, life
+from service.email import ids, jobs, life
 from service.email.record import Content, Email, Status
 from service.email.request import Draft
 from service.settings import PREFIX, Settings, SettingsError
@@ -112,7 +112,7 @@ class Outbox:
         await self._line.close()
 
     async def _enqueue(self, email: Email) -> None:
-        payload = {"store": self._store.id}
+        payload = jobs.payload(self._store.id)
         await self._line.call(lambda: self._queue.enqueue(payload, id=email.job_id, at=email.state.next_attempt_at))
 
 
