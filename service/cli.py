@@ -16,6 +16,7 @@ import uvicorn
 
 from service import exits, inbox, logs, worker
 from service.app import create_app
+from service.dispatch import ForeignJob
 from service.settings import Settings, SettingsError, load
 from service.store.errors import StoreDamaged, StoreError
 from service.supervise import Supervisor, listen
@@ -40,7 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"service: the store is damaged and nothing was started: {error}", file=sys.stderr)
         return exits.DAMAGED
     except StoreError as error:
-        print(f"service: the store cannot be opened: {error}", file=sys.stderr)
+        print(f"service: the store cannot be used: {error}", file=sys.stderr)
+        return exits.UNAVAILABLE
+    except ForeignJob as error:
+        print(f"service: {error}; give each data directory a Redis database of its own", file=sys.stderr)
         return exits.UNAVAILABLE
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -120,16 +124,26 @@ def _inbox(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _run(program: Callable[[asyncio.Event], Coroutine[Any, Any, None]], options: argparse.Namespace) -> int:
-    """Run a program that ends when an event is set: by SIGTERM, SIGINT or the end of the supervisor."""
+    """Run a program until SIGTERM, SIGINT or the end of its supervisor; a second signal ends it at once."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
+        running = loop.create_task(program(stop))
+
+        def signalled() -> None:
+            if stop.is_set():
+                running.cancel()
+            stop.set()
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, signalled)
         if options.supervised:
             _when_parent_ends(lambda: loop.call_soon_threadsafe(stop.set))
-        await program(stop)
+        try:
+            await running
+        except asyncio.CancelledError:
+            _log.warning("stopped at once")
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())
