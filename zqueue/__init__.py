@@ -1,6 +1,5 @@
 """A job scheduler on Redis sorted sets: schedule a job for a microsecond, run it once it is due, survive anything."""
 
-from zqueue.commands import Stats
 from zqueue.embedded import Server as EmbeddedServer
 from zqueue.errors import (
     Bury,
@@ -17,6 +16,7 @@ from zqueue.errors import (
 from zqueue.ids import new_id
 from zqueue.job import Job, JobState, NewJob, Priority
 from zqueue.queue import Queue
+from zqueue.replies import Stats
 from zqueue.retry import Backoff, Retry, exponential, fixed, steps
 from zqueue.worker import Worker, run
 

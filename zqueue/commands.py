@@ -1,7 +1,7 @@
-"""One typed call per script: what builds a command and what reads its reply. Pure: nothing here does I/O.
+"""One typed call per script. Pure: nothing here does I/O.
 
-A `Call` is a command for the wire with the function that reads its reply. Each script's header in `lua/` documents its
-ARGV and its answer; a unit test holds both sides together.
+A `Call` is a command for the wire with the function that reads its reply (see `replies`). Each script's header in
+`lua/` documents its ARGV and its answer; a unit test holds both sides together.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from importlib import resources
 from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
-from zqueue.clock import Clock, moment
-from zqueue.errors import CorruptJob
-from zqueue.job import Job, JobState, decode_job
+from zqueue import replies
+from zqueue.clock import Clock
+from zqueue.job import Job, JobState
 from zqueue.keys import Keys
+from zqueue.replies import Claimed, Settled, Stats
 
 R = TypeVar("R")
 
@@ -30,7 +30,6 @@ FORMAT: Final = b"1"
 
 Encoded = tuple[bytes, bytes, bytes]
 """A job as `NewJob.encode` gives it: id, envelope, when."""
-Settled = Literal["ok", "gone", "stolen"]
 Verb = Literal["ack", "retry", "snooze", "bury", "release"]
 
 
@@ -45,25 +44,6 @@ class Call(Generic[R]):
     command: tuple[Any, ...]
     read: Callable[[Any], R]
     repeatable: bool = False
-
-
-class Delivery(NamedTuple):
-    """A claimed job, not yet decoded. `failed` is its attempts entry."""
-
-    id: bytes
-    envelope: bytes
-    deliveries: int
-    due_us: int
-    failed: bytes
-
-
-class Claimed(NamedTuple):
-    """The answer to a claim. `next_s` is the wait for the next due job; `more` asks for another claim at once."""
-
-    now_us: int
-    next_s: float
-    more: bool
-    deliveries: list[Delivery]
 
 
 class Settlement(NamedTuple):
@@ -81,29 +61,6 @@ class Dead(NamedTuple):
 
     keep_us: int
     most: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """The size of a queue.
-
-    Attributes:
-        scheduled: Waiting jobs, due or not.
-        due: Those of them whose time has come.
-        leased: Jobs some worker is running (or died with).
-        dead: Jobs that failed for good and are kept.
-        workers: Workers seen within the last minute.
-        next_due_at: When the first scheduled job is due; None when there is none.
-        oldest_due_age: How late that job is; zero when nothing is late.
-    """
-
-    scheduled: int
-    due: int
-    leased: int
-    dead: int
-    workers: int
-    next_due_at: datetime | None
-    oldest_due_age: timedelta
 
 
 class Script(NamedTuple):
@@ -154,7 +111,7 @@ class Commands:
         Safe to send again with the same *producer* and *nonce* within 60 s, one call of a producer at a time.
         """
         args = [self._now(), nonce, *(part for job in jobs for part in job)]
-        return self._script("enqueue", args, _read_enqueued, repeatable=True, call=producer)
+        return self._script("enqueue", args, replies.read_enqueued, repeatable=True, call=producer)
 
     def claim(
         self, limit: int, lease_us: int, token: str, max_deliveries: int, *, solo_ok: bool, worker: str, dead: Dead
@@ -162,17 +119,17 @@ class Commands:
         """Lease up to *limit* due jobs under *token*. Never sent twice: jobs of a lost reply wait for their lease."""
         solo = b"1" if solo_ok else b""
         args = (self._now(), limit, lease_us, token, max_deliveries, solo, worker, dead.keep_us, dead.most)
-        return self._script("claim", args, _read_claimed)
+        return self._script("claim", args, replies.read_claimed)
 
     def settle(self, settlements: Sequence[Settlement], dead: Dead) -> Call[tuple[int, list[Settled]]]:
         """End runs. Safe to send again: what took effect answers ``gone``."""
         args = [self._now(), dead.keep_us, dead.most, *(part for each in settlements for part in each)]
-        return self._script("settle", args, _read_settled)
+        return self._script("settle", args, replies.read_settled)
 
     def extend(self, leases: Sequence[tuple[bytes, str]], lease_us: int) -> Call[list[Settled]]:
         """Renew leases, given as (id, token)."""
         args = [self._now(), lease_us, *(part for lease in leases for part in lease)]
-        return self._script("extend", args, _words, repeatable=True)
+        return self._script("extend", args, replies.words, repeatable=True)
 
     def cancel(self, ids: Sequence[str]) -> Call[list[bool]]:
         """Take scheduled or leased jobs away."""
@@ -184,99 +141,28 @@ class Commands:
 
     def missing(self, ids: Sequence[str]) -> Call[list[str]]:
         """Which of *ids* have no job."""
-        return self._script("missing", ids, _words, repeatable=True)
+        return self._script("missing", ids, replies.words, repeatable=True)
 
     def get(self, job_id: str) -> Call[Job | None]:
         """One job, in any state."""
-        return self._script("get", (job_id,), _read_row, repeatable=True)
+        return self._script("get", (job_id,), replies.read_row, repeatable=True)
 
     def jobs(self, state: JobState, limit: int, after: Job | None) -> Call[list[Job]]:
         """A page of jobs."""
         start: tuple[Any, ...] = ("", "", "")
         if after is not None:
             start = (int(after.priority), after.score_us or 0, after.id)
-        return self._script("jobs", (str(state), limit, *start), _read_rows, repeatable=True)
+        return self._script("jobs", (str(state), limit, *start), replies.read_rows, repeatable=True)
 
     def incarnation(self) -> tuple[Call[str], Call[int], Call[str]]:
         """The server's run id, and the id drawn when the queue's keys were first made."""
         born = secrets.token_hex(8)
         return (
-            Call(("INFO", "server"), _read_run_id, repeatable=True),
+            Call(("INFO", "server"), replies.read_run_id, repeatable=True),
             Call(("HSETNX", self.keys.meta, "born", born), int, repeatable=True),
             Call(("HGET", self.keys.meta, "born"), bytes.decode, repeatable=True),
         )
 
     def stats(self) -> Call[tuple[int, Stats]]:
         """The size of everything, with the server's time."""
-        return self._script("stats", (self._now(),), _read_stats, repeatable=True)
-
-
-def _read_row(row: list[Any] | None) -> Job | None:
-    """A job from a row: id, state, score, envelope, claims entry, attempts entry."""
-    if row is None:
-        return None
-    job_id, state, score, envelope, claim, failed = row
-    attempts, error = read_failures(failed or b"")
-    score_us = int(float(score))
-    _token, deliveries, due = (claim or b":0:").split(b":")
-    known = JobState(state.decode())
-    due_us = {JobState.SCHEDULED: score_us, JobState.LEASED: int(due or 0), JobState.DEAD: None}[known]
-    return decode_job(
-        job_id,
-        envelope,
-        state=known,
-        score_us=score_us,
-        due_us=due_us,
-        deliveries=int(deliveries),
-        attempts=attempts,
-        error=error,
-    )
-
-
-def _read_rows(reply: list[list[Any]]) -> list[Job]:
-    rows = []
-    for row in reply:
-        try:
-            rows.append(_read_row(row))
-        except CorruptJob as error:  # shown, not hidden: a worker buries or drops it when it is due
-            rows.append(Job(error.job_id, None, state=JobState(row[1].decode()), error=str(error)))
-    return [job for job in rows if job is not None]
-
-
-def read_failures(entry: bytes) -> tuple[int, str | None]:
-    """Failed attempts and the last error of an attempts entry (``count:error``, or empty)."""
-    count, _, error = entry.partition(b":")
-    return int(count or 0), error.decode("utf-8", "replace") if entry else None
-
-
-def _read_enqueued(reply: list[Any]) -> tuple[int, list[int | Job | None]]:
-    now, *answers = reply
-    return int(now), [int(each) if isinstance(each, bytes) else _read_row(each) for each in answers]
-
-
-def _read_claimed(reply: list[bytes]) -> Claimed:
-    flat = iter(reply[3:])
-    deliveries = [
-        Delivery(job_id, envelope, int(count), int(due), failed)
-        for job_id, envelope, count, due, failed in zip(flat, flat, flat, flat, flat, strict=True)
-    ]
-    return Claimed(int(reply[0]), int(reply[1]) / 1e6, reply[2] == b"1", deliveries)
-
-
-def _read_settled(reply: list[bytes]) -> tuple[int, list[Settled]]:
-    return int(reply[0]), _words(reply[1:])
-
-
-def _words(reply: list[bytes]) -> list[Any]:
-    return [word.decode() for word in reply]
-
-
-def _read_run_id(reply: bytes) -> str:
-    return next(line for line in reply.decode().splitlines() if line.startswith("run_id:")).removeprefix("run_id:")
-
-
-def _read_stats(reply: list[Any]) -> tuple[int, Stats]:
-    now, scheduled, due, leased, dead, workers, earliest = reply
-    late_us = max(0, int(now) - int(earliest)) if earliest else 0
-    next_due_at = moment(int(earliest)) if earliest else None
-    return int(now), Stats(scheduled, due, leased, dead, workers, next_due_at, timedelta(microseconds=late_us))
+        return self._script("stats", (self._now(),), replies.read_stats, repeatable=True)

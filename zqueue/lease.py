@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from zqueue.commands import CHUNK, Commands, Settled
+from zqueue.commands import CHUNK, Commands
 from zqueue.connect import Address, Link
 from zqueue.errors import QueueUnavailable
 from zqueue.job import Job
+from zqueue.replies import Settled
 from zqueue.sending import ask
 
 _LOG: Final = logging.getLogger("zqueue")

@@ -13,10 +13,11 @@ import secrets
 import time
 from typing import Any, Final
 
-from zqueue.commands import CAP_S, CHUNK, Call, Claimed
+from zqueue.commands import CAP_S, CHUNK, Call
 from zqueue.connect import Link, LinkLost
 from zqueue.errors import QueueUnavailable
 from zqueue.queue import Queue, check_format
+from zqueue.replies import Claimed
 from zqueue.runs import Ending, Runs, Settings
 from zqueue.sending import send
 from zqueue.wake import Sleeper

@@ -10,12 +10,13 @@ from types import TracebackType
 from typing import Final, TypeVar
 
 from zqueue.clock import Clock, Duration, ServerClock, duration_us, moment
-from zqueue.commands import CHUNK, FORMAT, Call, Commands, Dead, Stats
+from zqueue.commands import CHUNK, FORMAT, Call, Commands, Dead
 from zqueue.connect import Address, Link, Links, ServerError
 from zqueue.errors import InvalidJob, QueueUnavailable
 from zqueue.job import Job, JobState, NewJob, Priority, checked_text
 from zqueue.keys import Keys
 from zqueue.producer import Enqueued, Producer
+from zqueue.replies import Stats
 from zqueue.retry import Retry
 from zqueue.sending import ask, send
 

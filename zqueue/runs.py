@@ -12,12 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
-from zqueue.commands import Delivery, Settled, Settlement, read_failures
+from zqueue.commands import Settlement
 from zqueue.errors import CorruptJob, LeaseLost
 from zqueue.execute import Handler, Verdict, execute, failed, is_async
 from zqueue.job import JobState, decode_job
 from zqueue.lease import Held, LeaseKeeper
 from zqueue.queue import Queue
+from zqueue.replies import Delivery, Settled, read_failures
 
 _LOG: Final = logging.getLogger("zqueue")
 

@@ -68,11 +68,12 @@ local function trim(keep, most, now)
 end
 
 -- One job as inspection sees it: id, state, score, envelope, claims entry, attempts entry; false when there is none.
+-- An envelope whose id is in no set is no job.
 local function describe(id)
   local envelope = call('HGET', JOBS, id)
   if not envelope then return false end
   local state, score = 'leased', call('ZSCORE', LEASED, id)
   if not score then state, score = 'scheduled', call('ZSCORE', lane(envelope), id) end
   if not score then state, score = 'dead', call('ZSCORE', DEAD, id) end
-  return {id, score and state or 'lost', score or '0', envelope, call('HGET', CLAIMS, id), call('HGET', ATTEMPTS, id)}
+  return score and {id, state, score, envelope, call('HGET', CLAIMS, id), call('HGET', ATTEMPTS, id)}
 end

@@ -27,9 +27,10 @@ local fresh, envelopes, adds, dues, earliest = {}, {}, {}, {}, math.huge
 for n, id in ipairs(ids) do
   local at = FIRST + (n - 1) * WIDTH
   local envelope, when = ARGV[at + 1], ARGV[at + 2]
-  if held[n] or fresh[id] then
+  if fresh[id] or held[n] and describe(id) then
     dues[n] = '-'
   else
+    if held[n] then forget(DEAD, {id}) end
     local due = now
     if string.sub(when, 1, 1) == '+' then due = now + tonumber(when) elseif when ~= '' then due = tonumber(when) end
     fresh[id], dues[n], earliest = true, int(due), math.min(earliest, due)

@@ -1,17 +1,26 @@
 -- jobs: one page of the jobs in a state, in the order in which they will run (scheduled: lane by lane) or ended.
 -- ARGV  1 state: scheduled | leased | dead   2 limit, 1 to 1,000   3 lane, 4 score, 5 id of the job to start after
 --       ("" "" "" = from the start; the job itself need not exist any more)
--- Answers rows like `get`'s. Never fails on data. O(log N + n).
+-- Answers rows like `get`'s, of an id without a job only the lane as its envelope. Never fails on data. O(log N + n).
 local state, limit = ARGV[1], math.min(tonumber(ARGV[2]), MOST)
 local after_lane, after_score, after_id = tonumber(ARGV[3]) or 0, ARGV[4], ARGV[5]
 local sets = state == 'scheduled' and DUE or {state == 'leased' and LEASED or DEAD}
+
+-- Whether a comes before b, or is b, in a sorted set: byte by byte, while Lua compares by the server's locale.
+local function in_order(a, b)
+  for at = 1, math.min(#a, #b) do
+    local left, right = string.byte(a, at), string.byte(b, at)
+    if left ~= right then return left < right end
+  end
+  return #a <= #b
+end
 
 -- The rank of the first member behind (score, id), by bisection among those of the same score.
 local function rank_after(set)
   local low, high = call('ZCOUNT', set, '-inf', '(' .. after_score), call('ZCOUNT', set, '-inf', after_score)
   while low < high do
     local middle = math.floor((low + high) / 2)
-    if call('ZRANGE', set, middle, middle)[1] <= after_id then low = middle + 1 else high = middle end
+    if in_order(call('ZRANGE', set, middle, middle)[1], after_id) then low = middle + 1 else high = middle end
   end
   return low
 end
@@ -23,7 +32,7 @@ for n, set in ipairs(sets) do
   if after_score ~= '' and (#sets == 1 or n == after_lane + 1) then start = rank_after(set) end
   if start ~= math.huge and #answer < limit then
     for _, id in ipairs(call('ZRANGE', set, start, start + limit - #answer - 1)) do
-      answer[#answer + 1] = describe(id) or {id, state, call('ZSCORE', set, id), false, false, false}
+      answer[#answer + 1] = describe(id) or {id, state, call('ZSCORE', set, id), tostring(n - 1), false, false}
     end
   end
 end
