@@ -21,8 +21,8 @@ from service.mailer.relay import Relay
 from service.mailer.smtp import Timeouts
 from service.store.errors import StoreUnavailable
 from service.store.store import Store
+from tests.conftest import wait_until
 from tests.smtpd import DROP, FREEZE, STORE_AND_DROP, Action, Script, SmtpServer, reply
-from tests.waiting import until
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 BACKOFF = zqueue.steps(60, 600, 3600)
@@ -278,7 +278,7 @@ async def test_cancelled_while_waiting_for_the_relay(tmp_path: Path) -> None:
         await world.server.stop()
         email = await world.accept()
         handling = asyncio.create_task(world.handle(email))
-        await until(lambda: not world.relay.health().ok)
+        await wait_until(lambda: not world.relay.health().ok)
         await world.store.change(email.id, life.cancel)
         await world.server.start()
         assert await handling is None
@@ -293,7 +293,7 @@ async def test_expires_while_the_relay_is_away(tmp_path: Path) -> None:
         email = await world.accept()
         world.now = email.state.retry_until - timedelta(milliseconds=50)
         handling = asyncio.create_task(world.handle(email))
-        await until(lambda: not world.relay.health().ok)
+        await wait_until(lambda: not world.relay.health().ok)
         world.now = email.state.retry_until + timedelta(milliseconds=1)
         assert await handling is None
         state = world.read(email).state
@@ -429,8 +429,8 @@ async def test_outcome_that_cannot_be_written_is_kept(tmp_path: Path, monkeypatc
         email, other = await world.accept(), await world.accept()
         monkeypatch.setattr(world.store, "change", failing(world.store, 3, "no_space"))
         handling = asyncio.create_task(world.handle(email))
-        await until(lambda: world.server.received)
-        await until(lambda: world.dispatch.is_late)
+        await world.server.wait_for(1)
+        await wait_until(lambda: world.dispatch.is_late)
         assert await world.handle(other) == 0.02
         assert await handling is None
         assert [world.read(one).state.status for one in (email, other)] == [Status.COMPLETED, Status.SCHEDULED]

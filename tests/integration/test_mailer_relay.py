@@ -18,8 +18,8 @@ from service.mailer.breaker import Breaker
 from service.mailer.relay import MOST_MESSAGES, Health, Relay
 from service.mailer.smtp import Connection, RelayTrouble, Timeouts
 from service.mailer.target import Target
+from tests.conftest import wait_until
 from tests.smtpd import DROP, SmtpServer, reply
-from tests.waiting import until
 
 DATA = b"Subject: x\r\n\r\nx\r\n"
 OK = Health(ok=True, error=None, probe_in=None, connections=0)
@@ -88,7 +88,7 @@ async def test_waits_until_the_relay_is_back() -> None:
     async with SmtpServer() as server, a_relay(server) as relay:
         await server.stop()
         waiting = [asyncio.create_task(send(relay)) for _ in range(5)]
-        await until(lambda: not relay.health().ok)
+        await wait_until(lambda: not relay.health().ok)
         health = relay.health()
         assert (health.connections, "Connect call failed" in (health.error or "")) == (0, True)
         await server.start()
@@ -130,7 +130,7 @@ async def test_cancelled_waiter_gives_its_slot_back() -> None:
     async with SmtpServer() as server, a_relay(server, connections=1) as relay:
         await server.stop()
         waiting = [asyncio.create_task(send(relay)) for _ in range(3)]
-        await until(lambda: not relay.health().ok)
+        await wait_until(lambda: not relay.health().ok)
         for task in waiting[:2]:
             task.cancel()
         await server.start()

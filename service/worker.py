@@ -1,0 +1,105 @@
+"""The worker: store, relay, queue and handler wired together, with the reconciler beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from datetime import timedelta
+
+import zqueue
+from service.dispatch import Dispatch
+from service.mailer.relay import Relay
+from service.outbox import mail_queue
+from service.reconcile import Reconciler
+from service.settings import PREFIX, Settings, SettingsError
+from service.store.store import Store
+
+MAX_DELIVERIES = 20
+"""Deaths of its workers after which a job is taken for what kills them."""
+
+LEASE = timedelta(seconds=10)
+DRAIN = timedelta(seconds=30)
+
+_log = logging.getLogger(__name__)
+
+
+async def run(settings: Settings, stop: asyncio.Event, *, lease: timedelta = LEASE, drain: timedelta = DRAIN) -> None:
+    """Send e-mails as they become due, until *stop* is set and what is on its way is done.
+
+    Cancelling it stops at once; a transaction that has begun is still ended and its outcome written.
+
+    Args:
+        settings: Checked ones.
+        stop: Ends it in good order.
+        lease: How long after this process's death its jobs run elsewhere.
+        drain: How long a stopping worker waits for what runs before it cancels it.
+
+    Raises:
+        SettingsError: The relay's URL cannot be used.
+        StoreError: The store cannot be opened, or takes no more writes from this process.
+        ForeignJob: The queue holds jobs of another store; going on would lose them or send from the wrong one.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        queue = await stack.enter_async_context(mail_queue(settings))
+        relay = _relay(settings)
+        stack.push_async_callback(relay.close)
+        fate = _Fate(stop)
+        store = await Store.open(settings.data_dir, now=queue.now, min_free=settings.min_free, on_dead=fate.seal)
+        stack.push_async_callback(store.close)
+        dispatch = Dispatch(
+            store,
+            relay,
+            now=queue.now,
+            backoff=settings.backoff,
+            on_unknown=settings.on_unknown,
+            on_foreign=fate.seal,
+        )
+        worker = zqueue.Worker(
+            queue,
+            dispatch,
+            concurrency=settings.concurrency,
+            lease=lease,
+            drain=drain,
+            max_deliveries=MAX_DELIVERIES,
+        )
+        _log.info("sending through %s, %d e-mails at once", relay.target, settings.concurrency)
+        await _work(worker, Reconciler(store, queue, now=queue.now), fate)
+    if fate.error is not None:
+        raise fate.error
+
+
+class _Fate:
+    """What ends the worker: a wish from outside, or an error after which it must not go on."""
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        self.stop = stop
+        self.error: Exception | None = None
+
+    def seal(self, error: Exception) -> None:
+        """End in good order because of *error*; the first one counts."""
+        if self.error is None:
+            _log.critical("this worker stops: %s", error)
+            self.error = error
+        self.stop.set()
+
+
+def _relay(settings: Settings) -> Relay:
+    try:
+        return Relay(settings.relay_url, connections=settings.smtp_connections, ehlo=settings.ehlo_hostname)
+    except ValueError as error:
+        raise SettingsError(f"{PREFIX}SMTP_URL is not allowed: {error}") from error
+
+
+async def _work(worker: zqueue.Worker, reconciler: Reconciler, fate: _Fate) -> None:
+    """Run both until the worker ends; an error of the reconciler ends both."""
+
+    async def stop_when_told() -> None:
+        await fate.stop.wait()
+        worker.stop()
+
+    async with asyncio.TaskGroup() as group:
+        beside = [group.create_task(reconciler.run()), group.create_task(stop_when_told())]
+        await worker.run()
+        for task in beside:
+            task.cancel()
