@@ -32,16 +32,17 @@ def stop_process(error: StoreError) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def create_app(
+@contextlib.asynccontextmanager
+async def opened(
     settings: Settings,
     *,
     store: Store | None = None,
     queue: Queue | None = None,
     on_dead: Callable[[StoreError], None] = stop_process,
-) -> Starlette:
-    """The application; it opens store and queue when it starts and closes them when it ends.
+) -> AsyncIterator[AppState]:
+    """What an application serves from; closed in order at the end.
 
-    Redis need not be there, neither then nor later. A store that cannot be opened ends the start with its error.
+    Redis need not be there, neither now nor later.
 
     Args:
         settings: Checked ones.
@@ -50,29 +51,31 @@ def create_app(
         on_dead: Called once when this process can write to its own store no more.
 
     Raises:
-        SettingsError: The URL of the relay cannot be used (that of the queue is found out when it starts).
+        SettingsError: The relay's URL cannot be used.
+        StoreError: The store cannot be opened.
     """
     try:
         relay = Target.parse(settings.relay_url)
     except ValueError as error:
         raise SettingsError(f"{PREFIX}SMTP_URL cannot be used: {error}") from None
+    async with contextlib.AsyncExitStack() as stack:
+        if queue is None:
+            queue = await stack.enter_async_context(mail_queue(settings))
+        if store is None:
+            store = await Store.open(settings.data_dir, now=queue.now, min_free=settings.min_free, on_dead=on_dead)
+            stack.push_async_callback(store.close)
+        outbox = Outbox(store, queue, settings)
+        stack.push_async_callback(outbox.close)
+        await outbox.meet_queue()
+        yield {"settings": settings, "store": store, "queue": queue, "outbox": outbox, "relay": relay}
+
+
+def create_app(state: AppState) -> Starlette:
+    """The application that serves from *state*."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[AppState]:
-        async with contextlib.AsyncExitStack() as stack:
-            the_queue = queue
-            if the_queue is None:
-                the_queue = await stack.enter_async_context(mail_queue(settings))
-            the_store = store
-            if the_store is None:
-                the_store = await Store.open(
-                    settings.data_dir, now=the_queue.now, min_free=settings.min_free, on_dead=on_dead
-                )
-                stack.push_async_callback(the_store.close)
-            outbox = Outbox(the_store, the_queue, settings)
-            stack.push_async_callback(outbox.close)
-            await outbox.meet_queue()
-            yield {"settings": settings, "store": the_store, "queue": the_queue, "outbox": outbox, "relay": relay}
+        yield state
 
     return Starlette(
         routes=ROUTES,

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import uvicorn
 
 from service import exits, inbox, logs, worker
-from service.app import create_app
+from service.app import create_app, opened
 from service.dispatch import ForeignJob
-from service.settings import Settings, SettingsError, load
+from service.settings import PREFIX, Settings, SettingsError, load
 from service.store.errors import StoreDamaged, StoreError
 from service.supervise import Supervisor, listen
+from zqueue import QueueUnavailable
 
 _log = logging.getLogger(__name__)
 
@@ -31,23 +33,29 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = load()
-        logs.configure(settings)
-        run: Callable[[Settings, argparse.Namespace], int] = options.run
+    except SettingsError as error:
+        return _refuse(exits.USAGE, str(error))
+    logs.configure(settings)
+    run: Callable[[Settings, argparse.Namespace], int] = options.run
+    try:
         return run(settings, options)
     except SettingsError as error:
-        print(f"service: {error}", file=sys.stderr)
-        return exits.USAGE
+        return _refuse(exits.USAGE, str(error))
     except StoreDamaged as error:
-        print(f"service: the store is damaged and nothing was started: {error}", file=sys.stderr)
-        return exits.DAMAGED
+        return _refuse(exits.DAMAGED, f"the store is damaged and nothing was started: {error}")
     except StoreError as error:
-        print(f"service: the store cannot be used: {error}", file=sys.stderr)
-        return exits.UNAVAILABLE
+        return _refuse(exits.UNAVAILABLE, f"the store in {PREFIX}DATA_DIR={settings.data_dir} cannot be used: {error}")
     except ForeignJob as error:
-        print(f"service: {error}; give each data directory a Redis database of its own", file=sys.stderr)
-        return exits.UNAVAILABLE
+        return _refuse(exits.UNAVAILABLE, f"{error}; give each data directory a Redis database of its own")
+    except QueueUnavailable as error:
+        return _refuse(exits.UNAVAILABLE, str(error))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+
+
+def _refuse(status: int, why: str) -> int:
+    print(f"service: {why}", file=sys.stderr)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -95,24 +103,35 @@ Schedule an e-mail for 5 seconds from now{", then look into the inbox" if to_inb
 
 def _api(settings: Settings, options: argparse.Namespace) -> int:
     listening = None if options.fd is not None else listen(settings)
-    config = uvicorn.Config(
-        create_app(settings),
-        fd=options.fd if listening is None else listening.fileno(),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="on",
-        timeout_graceful_shutdown=10,
-    )
-    server = uvicorn.Server(config)
-    if options.supervised:
 
-        def stop() -> None:
+    async def serve(stop: asyncio.Event) -> None:
+        async with opened(settings) as state:
+            config = uvicorn.Config(
+                create_app(state),
+                fd=options.fd if listening is None else listening.fileno(),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="on",
+                timeout_graceful_shutdown=10,
+            )
+            server = _Server(config)
+            serving = asyncio.create_task(server.serve())
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             server.should_exit = True
+            stopping.cancel()
+            await serving
 
-        _when_parent_ends(stop)
-    server.run()
-    return exits.OK if server.started else exits.FAILED
+    return _run(serve, options)
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to its program."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 def _worker(settings: Settings, options: argparse.Namespace) -> int:

@@ -9,6 +9,9 @@ import structlog
 
 from service.settings import Settings
 
+_TALKERS = ("uvicorn.error", "mail.log")
+"""Libraries that tell each connection, or what we say ourselves: only their warnings are wanted."""
+
 
 def configure(settings: Settings) -> None:
     """Send everything that `logging` and `structlog` log to standard error, in the format of *settings*."""
@@ -43,6 +46,8 @@ def configure(settings: Settings) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(settings.log_level.upper())
+    for talker in _TALKERS:
+        logging.getLogger(talker).setLevel(max(logging.WARNING, root.level))
 
 
 def _without_colours(_logger: object, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:

@@ -20,7 +20,7 @@ from typing import Final
 
 from service import exits
 from service.settings import PREFIX, Settings, SettingsError
-from zqueue import EmbeddedServer, QueueUnavailable
+from zqueue import EmbeddedServer
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +95,11 @@ class Supervisor:
         self._valkey = EmbeddedServer(settings.data_dir / "valkey") if settings.redis_url is None else None
 
     async def run(self) -> int:
-        """Run until a signal, or until a child refuses to work; the exit status."""
+        """Run until a signal, or until a child refuses to work; the exit status.
+
+        Raises:
+            QueueUnavailable: The embedded server could not be started.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._signalled)
@@ -103,9 +107,6 @@ class Supervisor:
             if self._valkey is not None:
                 await asyncio.to_thread(self._valkey.ensure)
             return await self._keep_all_running()
-        except QueueUnavailable as error:
-            _log.critical("%s", error)
-            return exits.UNAVAILABLE
         finally:
             self._api_socket.close()
             if self._valkey is not None:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from starlette.types import Receive, Scope, Send
 
-from service.app import create_app
+from service.app import create_app, opened
 from service.routes.state import AppState
 from service.settings import Settings
 from service.store.errors import StoreError
@@ -46,16 +46,16 @@ async def running(
     data_dir: Path, queue: Queue | None = None, *, store: Store | None = None, **settings: Any
 ) -> AsyncIterator[Api]:
     """The API over *data_dir*, spoken to as http://localhost."""
-    app = create_app(Settings(_env_file=None, data_dir=data_dir, **settings), store=store, queue=queue, on_dead=ignore)
-    async with app.router.lifespan_context(app) as state:
-        found: Any = state
+    checked = Settings(_env_file=None, data_dir=data_dir, **settings)
+    async with opened(checked, store=store, queue=queue, on_dead=ignore) as state:
+        app = create_app(state)
 
         async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
-            await app({**scope, "state": dict(found)}, receive, send)
+            await app({**scope, "state": dict(state)}, receive, send)
 
         transport = httpx.ASGITransport(with_state, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
-            yield Api(http, found)
+            yield Api(http, state)
 
 
 def problem(response: httpx.Response) -> tuple[int, str]:
