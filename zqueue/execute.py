@@ -20,7 +20,8 @@ from zqueue.retry import Retry
 _LOG: Final = logging.getLogger("zqueue")
 
 Handler = Callable[[Job], Awaitable[Any] | Any]
-"""Takes a job. A coroutine function runs in the event loop, any other in a thread."""
+"""Takes a job. A coroutine function runs in the event loop, any other in a thread; what that returns is awaited if it
+can be."""
 
 _LONGEST_ERROR: Final = 2000
 
@@ -56,9 +57,11 @@ async def execute(
                 await handler(job)
             else:
                 context = contextvars.copy_context()
-                thread = asyncio.get_running_loop().run_in_executor(executor, context.run, handler, job)
+                thread = asyncio.get_running_loop().run_in_executor(executor, context.run, _call, handler, job)
                 started(thread)
-                await asyncio.shield(thread)
+                result = await asyncio.shield(thread)
+                if inspect.isawaitable(result):  # a plain function that called an asynchronous one
+                    await result
     except TimeoutError as error:
         if not timer.expired():
             return failed(job, retry, error)
@@ -69,6 +72,14 @@ async def execute(
         except InvalidJob as invalid:  # it asked for a delay that is none
             return failed(job, retry, invalid)
     return Verdict("ack")
+
+
+def _call(handler: Handler, job: Job) -> Any:
+    """Call a sync handler. A future cannot carry StopIteration: the run would never end."""
+    try:
+        return handler(job)
+    except StopIteration as error:
+        raise RuntimeError("the handler raised StopIteration") from error
 
 
 def _said(job: Job, retry: Retry, error: Exception) -> Verdict:
@@ -98,4 +109,5 @@ def failed(job: Job, retry: Retry, error: BaseException, delay_us: int | None = 
 
 
 def _shorten(error: str) -> str:
+    error = error.encode("utf-8", "backslashreplace").decode()  # a lone surrogate could not be sent
     return error if len(error) <= _LONGEST_ERROR else error[: _LONGEST_ERROR - 1] + "…"

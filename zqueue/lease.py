@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -38,7 +39,7 @@ class Held:
     job: Job | None
     until: float
     last: bool = False
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[Any] | None = None
     thread: asyncio.Future[Any] | None = None
     settling: bool = False
     lost: bool = False
@@ -75,11 +76,15 @@ class LeaseKeeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; what is still held will expire. Blocks for a moment."""
+        """Tell the thread to end; what is still held will expire."""
         self._stop.set()
         loop, woken = self._loop, self._woken
-        if loop is not None and woken is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(woken.set)
+        if loop is not None and woken is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended by itself, and its loop with it
+                loop.call_soon_threadsafe(woken.set)
+
+    def join(self) -> None:
+        """Block until the thread has ended, or for 5 s should the server not answer it."""
         self._thread.join(timeout=5)
 
     def add(self, held: Held) -> None:

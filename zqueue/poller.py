@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 from typing import Any, Final
@@ -54,7 +55,6 @@ class Poller:
         self._seen = 0.0
         self._stopping = False
         self._at_once = False
-        self._cancelled: asyncio.CancelledError | None = None
         self.last_claim: float | None = None
 
     def stop(self, *, at_once: bool) -> None:
@@ -69,15 +69,12 @@ class Poller:
         try:
             await self._poll(burst=burst)
             await self._leave_wake()
-            await self._drain()
+            await self._settle_until(time.monotonic() + self._settings.drain_s)
         except asyncio.CancelledError:
             self.stop(at_once=True)
             raise
         finally:
-            await self._leave_wake()
             await self._close()
-        if self._cancelled is not None:
-            raise self._cancelled
 
     async def tick(self) -> int:
         """One claim, its jobs run to their end, and settled; how many there were."""
@@ -87,9 +84,12 @@ class Poller:
                 if not self._runs.endings:
                     await self._wait(self._cap_s)
                 await self._step(claim=False)
-            return claimed
+        except asyncio.CancelledError:
+            self.stop(at_once=True)
+            raise
         finally:
             await self._close()
+        return claimed
 
     async def _poll(self, *, burst: bool) -> None:
         delay = _RECONNECT_S[0]
@@ -97,7 +97,7 @@ class Poller:
         while not self._stopping:
             try:
                 if not format_checked:
-                    await check_format(self._link, self._commands.keys)
+                    await check_format(self._link, self._commands)
                     format_checked = True
                 claimed, pause = await self._step()
             except QueueUnavailable as error:
@@ -112,7 +112,10 @@ class Poller:
                 await self._wait(pause)
 
     async def _wait(self, seconds: float) -> None:
-        """Sleep on the own timer, or until a token, the end of a run, or `stop`."""
+        """Sleep on the own timer, or until a token, the end of a run, or `stop`.
+
+        A step forgets what was signalled before it: look at what the wait is for between a step and the wait.
+        """
         timer = self._loop.call_later(seconds, self._signal.set)
         try:
             await self._signal.wait()
@@ -149,13 +152,20 @@ class Poller:
         if not calls:
             return 0, self._cap_s
         until = time.monotonic() + self._settings.lease_us / 1e6
-        results = await self._send(calls, endings)
-        refusal = self._settled(chunks, results)
-        if limit > 0 and isinstance(results[-1], Claimed):
-            return self._claimed(limit, fence, until, results[-1])
-        if limit > 0 or refusal is not None:
-            raise refusal or results[-1]
-        return 0, self._cap_s
+        sending = asyncio.ensure_future(send(self._link, calls))
+        cancelled = await _outlast(sending)
+        try:
+            results = self._results(sending, endings, token=token)
+            refusal = self._settled(chunks, results)
+            if limit > 0 and not isinstance(results[-1], Claimed):
+                raise results[-1]
+            answer = self._claimed(limit, fence, until, results[-1]) if limit > 0 else (0, self._cap_s)
+            if refusal is not None:
+                raise refusal
+        finally:
+            if cancelled is not None:
+                raise cancelled
+        return answer
 
     def _claim(self, limit: int, fence: str) -> Call[Claimed]:
         now = time.monotonic()
@@ -172,24 +182,20 @@ class Poller:
             dead=self._queue.dead,
         )
 
-    async def _send(self, calls: list[Call[Any]], endings: list[Ending]) -> list[Any]:
-        """One round trip that a cancelled `run` does not cut short: the jobs of a claim in flight would be orphans.
-
-        The cancellation is made good once what was claimed is in hand: it counts as a `stop` at once.
-        """
-        sending = asyncio.ensure_future(send(self._link, calls))
-        while not sending.done():
-            try:
-                await asyncio.wait([sending])
-            except asyncio.CancelledError as error:
-                self._cancelled = error
-                self.stop(at_once=True)
-        failure = sending.exception()
-        if failure is not None:
-            for each in endings:
-                each.uncertain = each.uncertain or (isinstance(failure, LinkLost) and failure.sent)
-            self._runs.endings.extendleft(reversed(endings))
-        return sending.result()
+    def _results(self, sending: asyncio.Future[list[Any]], endings: list[Ending], *, token: bool) -> list[Any]:
+        """What a round trip answered; when it failed, put back what it should have settled and handed on."""
+        if sending.cancelled():  # the loop is being taken down
+            failure: BaseException | None = LinkLost("cancelled", sent=True)
+        else:
+            failure = sending.exception()
+        if failure is None:
+            return sending.result()
+        for each in endings:
+            each.uncertain = each.uncertain or (isinstance(failure, LinkLost) and failure.sent)
+        self._runs.endings.extendleft(reversed(endings))
+        if token and self._sleeper is not None:
+            self._sleeper.put_back()
+        raise failure
 
     def _settled(self, chunks: list[list[Ending]], results: list[Any]) -> QueueUnavailable | None:
         """Take the answers to settlements; what the server refused waits for the next step."""
@@ -228,34 +234,36 @@ class Poller:
             return
         client_id = sleeper.client_id
         try:
-            if client_id is not None:  # before the nudge, on the same connection: its token must not come to us
-                await self._link.send(("CLIENT", "UNBLOCK", client_id))
+            await sleeper.close()
+            if client_id is not None:  # the server may not have seen the end of it yet: nothing may go there any more
+                await self._link.send(("CLIENT", "KILL", "ID", client_id))
             await send(self._link, [self._commands.nudge()])
         except QueueUnavailable as error:
             _LOG.info("could not nudge on leaving: %s", error)
-        finally:
-            await sleeper.close()
 
-    async def _drain(self) -> None:
-        """Let the jobs run on for a while, settling them as they end."""
-        deadline = time.monotonic() + self._settings.drain_s
-        while self._runs.busy and not self._at_once and (left := deadline - time.monotonic()) > 0:
+    async def _settle_until(self, deadline: float) -> None:
+        """Settle runs as they end, until none is left, the *deadline* (monotonic), or a stop at once."""
+        while True:
             await self._flush(0)
-            await self._wait(left)
+            left = deadline - time.monotonic()
+            if not self._runs.busy or self._at_once or left <= 0:
+                return
+            await self._wait(min(left, self._cap_s))
 
     async def _close(self) -> None:
         """Give back what still runs, settle everything, and let go of connections and threads."""
-        self._runs.release_all()
-        while self._runs.busy and not self._at_once:  # a handler may shield what it must finish
-            await self._wait(self._cap_s)
-            await self._flush(0)
-        heed = time.monotonic() + _HEED_S
-        while self._runs.busy and time.monotonic() < heed:
-            await self._wait(_HEED_S)
-        self._runs.abandon()
-        await self._flush(_LAST_WORDS_S)
-        await self._runs.close()
-        await self._link.close()
+        try:
+            await self._leave_wake()
+            self._runs.release_all()
+            await self._settle_until(math.inf)  # a handler may shield what it must finish
+            heed = time.monotonic() + _HEED_S
+            while self._runs.busy and (left := heed - time.monotonic()) > 0:
+                await self._wait(left)
+            self._runs.abandon()
+            await self._flush(_LAST_WORDS_S)
+        finally:
+            await self._runs.close()
+            await self._link.close()
 
     async def _flush(self, patience: float) -> None:
         """Settle what waits for it, for at most *patience* seconds if the server does not answer."""
@@ -268,3 +276,18 @@ class Poller:
                     _LOG.warning("%d runs are not settled, their leases will end: %s", len(self._runs.endings), error)
                     return
                 await asyncio.sleep(_RECONNECT_S[0])
+
+
+async def _outlast(sending: asyncio.Future[list[Any]]) -> asyncio.CancelledError | None:
+    """Wait for a round trip even if cancelled meanwhile: the jobs of a claim cut short would be nobody's.
+
+    Returns:
+        The cancellation, for the caller to raise once it has taken the answer.
+    """
+    cancelled = None
+    while not sending.done():
+        try:
+            await asyncio.wait([sending])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return cancelled

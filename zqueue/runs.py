@@ -15,7 +15,7 @@ from typing import Any, Final
 from zqueue.commands import Settlement
 from zqueue.errors import CorruptJob, LeaseLost
 from zqueue.execute import Handler, Verdict, execute, failed, is_async
-from zqueue.job import JobState, decode_job
+from zqueue.job import Job, JobState, decode_job
 from zqueue.lease import Held, LeaseKeeper
 from zqueue.queue import Queue
 from zqueue.replies import Delivery, Settled, read_failures
@@ -77,6 +77,10 @@ class Runs:
         if settings.handler is not None:
             self._is_async[""] = is_async(settings.handler)
         self._releasing = False
+        owner = asyncio.current_task()
+        assert owner is not None
+        self._owner = owner
+        self._cancelled_before = owner.cancelling()
         self.endings: deque[Ending] = deque()
 
     @property
@@ -121,7 +125,9 @@ class Runs:
             return
         self._keeper.add(held)
         self._busy.add(held)
-        held.task = self._loop.create_task(self._run(held, handler))
+        held.task = self._loop.create_task(self._run(held, job, handler))
+        # Not the last lines of _run: a task that is cancelled before its first step runs none of them.
+        held.task.add_done_callback(lambda task: self._ended(held, job, task))
 
     def settled(self, endings: Sequence[Ending], answers: Sequence[Settled]) -> None:
         """Take the server's answers to settlements."""
@@ -150,32 +156,44 @@ class Runs:
 
     async def close(self) -> None:
         """End the renewals and the threads."""
-        await asyncio.to_thread(self._keeper.stop)
+        self._keeper.stop()
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._keeper.join)
 
     def _pool(self) -> ThreadPoolExecutor:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="zqueue handler")
         return self._threads
 
-    async def _run(self, held: Held, handler: Handler) -> None:
-        job = held.job
-        assert job is not None
-        retry = job.retry or self._retry
+    async def _run(self, held: Held, job: Job, handler: Handler) -> Verdict:
         threads = None if self._is_async.get(job.name, self._is_async.get("")) else self._pool()
 
         def started(thread: asyncio.Future[Any]) -> None:
             held.thread = thread
 
-        try:
-            verdict = await execute(job, handler, retry, threads, started)
-        except asyncio.CancelledError as cancelled:
-            verdict = Verdict("release") if self._releasing or held.lost else failed(job, retry, cancelled)
-        finally:
-            self._vacate(held)
-        if not held.lost and not held.settling:
-            self._end(held, verdict)
+        return await execute(job, handler, job.retry or self._retry, threads, started)
+
+    def _ended(self, held: Held, job: Job, task: asyncio.Task[Verdict]) -> None:
+        """Free the slot and, if the outcome is still ours to tell, keep it to be settled."""
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        self._vacate(held)
+        if held.lost or held.settling:
+            return
+        if error is None:
+            self._end(held, task.result())
+        elif task.cancelled() and self._is_giving_back:
+            self._end(held, Verdict("release"))
+        else:
+            self._end(held, failed(job, job.retry or self._retry, error))
+
+    @property
+    def _is_giving_back(self) -> bool:
+        """Whether a cancelled run is ours: we were told so, or the task of `Worker.run` was cancelled with all others.
+
+        The latter is how `asyncio.run` ends what its main function left behind, handlers perhaps first.
+        """
+        return self._releasing or self._owner.cancelling() > self._cancelled_before
 
     def _end(self, held: Held, verdict: Verdict) -> None:
         held.settling = True

@@ -8,13 +8,13 @@ since the server may have handed one to the dead socket.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from typing import Final
 
 from zqueue.commands import CAP_S
-from zqueue.connect import Address, Link, LinkLost, ServerError
+from zqueue.connect import Address, Link, ServerError
+from zqueue.errors import QueueUnavailable
 
 _LOG: Final = logging.getLogger("zqueue")
 _GRACE_S: Final = 3.0
@@ -50,6 +50,10 @@ class Sleeper:
         taken, self._token = self._token, False
         return taken
 
+    def put_back(self) -> None:
+        """A token taken could not be passed on: it is there to `take` again."""
+        self._token = True
+
     @property
     def client_id(self) -> int | None:
         """The server's id of the blocked connection."""
@@ -58,8 +62,7 @@ class Sleeper:
     async def close(self) -> None:
         """End the wait and the connection. A token may have been on its way: nudge afterwards."""
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait([self._task])
         await self._link.close()
 
     async def _sleep(self) -> None:
@@ -69,7 +72,7 @@ class Sleeper:
             self._armed.clear()
             try:
                 (reply,) = await self._link.send(("BLPOP", self._wake, int(CAP_S)))
-            except LinkLost as lost:
+            except QueueUnavailable as lost:  # LinkLost, or an embedded server that does not start
                 _LOG.info("the sleeper lost its connection: %s", lost)
                 self._give()
                 await asyncio.sleep(pause)

@@ -84,9 +84,9 @@ class Worker:
         Args:
             burst: Stop by itself when nothing is due and nothing runs.
         """
-        self._poller = Poller(self.queue, self._settings)
         try:
             if not self._stopped:
+                self._poller = Poller(self.queue, self._settings)
                 await self._poller.run(burst=burst)
         finally:
             self._poller = None
