@@ -166,3 +166,11 @@ class Commands:
     def stats(self) -> Call[tuple[int, Stats]]:
         """The size of everything, with the server's time."""
         return self._script("stats", (self._now(),), replies.read_stats, repeatable=True)
+
+
+def claim_format(keys: Keys) -> tuple[Call[int], Call[bytes | None]]:
+    """Put a new queue's keys into this format, and read which one they are in."""
+    return (
+        Call(("HSETNX", keys.meta, "format", FORMAT), int, repeatable=True),
+        Call(("HGET", keys.meta, "format"), replies.as_it_is, repeatable=True),
+    )

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from redis.asyncio.connection import AbstractConnection, Connection, UnixDomainSocketConnection, parse_url
 from redis.asyncio.retry import Retry as ClientRetry
@@ -35,6 +35,8 @@ TIMEOUT_S: Final = 10.0
 """How long a server may take to answer before the connection counts as lost."""
 
 _CONNECT_TIMEOUT_S: Final = 5.0
+_PASSWORD: Final = re.compile(r"(://[^:@]*:).*@")
+_QUERY_PASSWORD: Final = re.compile(r"([?&]password=)[^&]*")
 _SCHEMES: Final = "redis:// rediss:// unix:// embedded://"
 
 ServerError = ResponseError
@@ -48,12 +50,14 @@ class LinkLost(QueueUnavailable):
     """The connection could not be made, or broke.
 
     Attributes:
+        trouble: What happened, in words.
         sent: False when it is certain that the server has not executed the commands.
         refused: True when a server is there but not ready (loading its data, or a replica): worth waiting for.
     """
 
-    def __init__(self, message: str, *, sent: bool, refused: bool = False) -> None:
-        super().__init__(message)
+    def __init__(self, trouble: str, *, sent: bool, refused: bool = False) -> None:
+        super().__init__(f"{trouble}; the call {'may have taken' if sent else 'had no'} effect")
+        self.trouble = trouble
         self.sent = sent
         self.refused = refused
 
@@ -101,34 +105,37 @@ class Address:
     """
 
     def __init__(self, url: str) -> None:
-        scheme = urlsplit(url).scheme
+        if not isinstance(url, str):
+            raise InvalidJob(f"a queue's URL must be a string, not {url!r}")
         self.shown = _without_password(url)
         self._kind: type[AbstractConnection] = Connection
         self._options: dict[str, Any]
+        scheme, _, rest = url.partition("://")
         if scheme == "embedded":
-            folder = url.removeprefix("embedded://")
-            if not folder.startswith("/"):
+            if not rest.startswith("/"):
                 raise InvalidJob(f"an embedded URL holds an absolute path, like embedded:///var/lib/me, not {url!r}")
-            self._kind, self._options = _EmbeddedConnection, {"folder": folder}
+            self._kind, self._options = _EmbeddedConnection, {"folder": rest}
         elif scheme in ("redis", "rediss", "unix"):
             try:
                 self._options = dict(parse_url(url))
-            except ValueError as error:
-                raise InvalidJob(f"the URL {self.shown} does not parse: {error}") from None
-            self._kind = self._options.pop("connection_class", Connection)
+                self._kind = self._options.pop("connection_class", Connection)
+                self.connection()  # which does no I/O, and knows its options
+            except (ValueError, TypeError) as error:
+                words = "/ ? # % and @ in a password must be percent-encoded" if "@" in url else error  # never show it
+                raise InvalidJob(f"the URL {self.shown} does not parse: {words}") from None
         else:
             raise InvalidJob(f"a queue's URL starts with one of {_SCHEMES}, not {self.shown!r}")
 
     def connection(self) -> AbstractConnection:
         """A new connection, not yet connected, without a timeout or a retry of its own."""
-        ours = {"retry": ClientRetry(NoBackoff(), 0), "client_name": "zqueue", "protocol": 2}
+        ours = {"retry": ClientRetry(NoBackoff(), 0), "client_name": "zqueue", "protocol": 2, "decode_responses": False}
         timeouts = {"socket_timeout": None, "socket_connect_timeout": _CONNECT_TIMEOUT_S}
         return self._kind(**(self._options | timeouts | ours))
 
 
 def _without_password(url: str) -> str:
-    password = urlsplit(url).password
-    return url.replace(f":{password}@", ":***@") if password else url
+    """*url* to show: also where a password with an unescaped ``/`` or ``?`` makes it another URL."""
+    return _QUERY_PASSWORD.sub(r"\1***", _PASSWORD.sub(r"\1***@", url))
 
 
 class Link:
@@ -168,9 +175,10 @@ class Link:
                 return [await self._reply() for _ in commands]
         except (RedisError, OSError, TimeoutError) as error:
             await self.close()
-            words = str(error) or f"no answer within {self._timeout:g} s"
+            words = str(error).rstrip(".") or f"no answer within {self._timeout:g} s"
             refused = isinstance(error, BusyLoadingError | _NotMaster)
-            raise LinkLost(f"{self._address.shown}: {words}", sent=sent and not refused, refused=refused) from error
+            trouble = f"{self._address.shown} is unavailable: {words}"
+            raise LinkLost(trouble, sent=sent and not refused, refused=refused) from error
         except BaseException:
             await self.close()  # cancelled between sending and reading: a reply is on its way to nobody
             raise

@@ -66,6 +66,8 @@ class Server:
         """
         deadline = time.monotonic() + timeout
         with self._starting:
+            if self._process is not None and self._process.poll() is not None:
+                self._process = None  # it died since; whoever holds the lock now may be starting another one
             while not self.answers():
                 self._start_if_free()
                 if self._process is not None and self._process.poll() is not None:

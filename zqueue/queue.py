@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Final, TypeVar
 
 from zqueue.clock import Clock, Duration, ServerClock, duration_us, moment
-from zqueue.commands import CHUNK, FORMAT, Call, Commands, Dead
-from zqueue.connect import Address, Link, Links, ServerError
+from zqueue.commands import CHUNK, FORMAT, Call, Commands, Dead, claim_format
+from zqueue.connect import Address, Link, Links
 from zqueue.errors import InvalidJob, QueueUnavailable
 from zqueue.job import Job, JobState, NewJob, Priority, checked_text
 from zqueue.keys import Keys
@@ -249,13 +249,15 @@ async def check_format(link: Link, keys: Keys) -> None:
 
     Raises:
         InvalidJob: They are in a format that this version does not read.
-        QueueUnavailable: The server could not be reached.
+        QueueUnavailable: The server could not be reached, or does not let the keys be claimed.
     """
-    _made, found = await link.send(("HSETNX", keys.meta, "format", FORMAT), ("HGET", keys.meta, "format"))
-    if isinstance(found, ServerError):
-        raise QueueUnavailable(f"the server answered an error: {found}")
-    if found != FORMAT:
-        raise InvalidJob(f"{keys.meta.decode()} says format {found!r}; this version of zqueue reads {FORMAT!r}")
+    made, found = await send(link, claim_format(keys))
+    if found == FORMAT:
+        return
+    for answer in (found, made):
+        if isinstance(answer, QueueUnavailable):
+            raise answer
+    raise InvalidJob(f"{keys.meta.decode()} says format {found!r}; this version of zqueue reads {FORMAT!r}")
 
 
 def _enqueued(new: NewJob, job_id: str, answer: Enqueued) -> Job:

@@ -148,6 +148,11 @@ def words(reply: list[bytes]) -> list[Any]:
     return [word.decode() for word in reply]
 
 
+def as_it_is(reply: bytes | None) -> bytes | None:
+    """A string, or None where there is none."""
+    return reply
+
+
 def read_run_id(reply: bytes) -> str:
     """The server's run id, out of ``INFO server``."""
     return next(line for line in reply.decode().splitlines() if line.startswith("run_id:")).removeprefix("run_id:")

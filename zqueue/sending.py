@@ -19,19 +19,8 @@ from zqueue.errors import QueueUnavailable
 R = TypeVar("R")
 
 PATIENCE_S: Final = 30.0
-"""How long a refused call is repeated; well under the 60 s for which the server remembers an enqueue."""
+"""How long a call is sent again; well under the 60 s for which the server remembers an enqueue."""
 
-_REFUSALS: Final = (
-    "NOSCRIPT",
-    "LOADING",
-    "READONLY",
-    "MASTERDOWN",
-    "TRYAGAIN",
-    "CLUSTERDOWN",
-    "BUSY ",
-    "MOVED",
-    "ASK ",
-)
 _LOST_DELAYS_S: Final = (0.0, 0.05, 0.2, 0.5)
 _FIRST_DELAY_S: Final = 0.02
 _LAST_DELAY_S: Final = 1.0
@@ -41,35 +30,46 @@ async def send(link: Link, calls: Sequence[Call[Any]]) -> list[Any]:
     """Run *calls* in one round trip and read their replies.
 
     Returns:
-        For each call what it reads, or the `QueueUnavailable` that the server's error stands for.
+        For each call what it reads, or a `QueueUnavailable`: the server answered an error, or went on refusing.
 
     Raises:
-        QueueUnavailable: The server could not be reached, or went on refusing; `LinkLost` says whether the calls may
-            have run.
+        QueueUnavailable: The server could not be reached; `LinkLost` says whether any of the calls may have run.
     """
     results: list[Any] = [None] * len(calls)
     left = list(range(len(calls)))
     deadline = time.monotonic() + PATIENCE_S
     delay = _FIRST_DELAY_S
+    may_have_run = False
+    unknown = False
     while True:
-        refusal: Exception | None = None
         try:
-            replies = await _send_repeatable(link, [calls[index] for index in left])
+            if unknown:
+                await _load(link)
+            replies = await _send_repeatable(link, [calls[index] for index in left], deadline)
         except LinkLost as lost:
+            may_have_run = may_have_run or lost.sent or len(left) < len(calls)
             if not lost.refused or time.monotonic() > deadline:
-                raise
-            refusal = lost
+                raise LinkLost(lost.trouble, sent=may_have_run) from lost
         else:
             left, refusal = _sort(calls, left, replies, results)
-        if refusal is None:
-            return results
-        if isinstance(refusal, ServerError) and is_script_unknown(refusal):
-            await link.send(*(("SCRIPT", "LOAD", script.text) for script in SCRIPTS.values()))
-        elif time.monotonic() > deadline:
-            raise QueueUnavailable(f"the server refused for {PATIENCE_S:g} s: {refusal}")
-        else:
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, _LAST_DELAY_S)
+            if refusal is None:
+                return results
+            if time.monotonic() > deadline:
+                for index in left:
+                    results[index] = QueueUnavailable(f"the server refused for {PATIENCE_S:g} s: {refusal}")
+                return results
+            if not unknown and is_script_unknown(refusal):
+                unknown = True
+                continue
+        unknown = False
+        await asyncio.sleep(delay)
+        delay = min(2 * delay, _LAST_DELAY_S)
+
+
+async def _load(link: Link) -> None:
+    for reply in await link.send(*(("SCRIPT", "LOAD", script.text) for script in SCRIPTS.values())):
+        if isinstance(reply, ServerError) and not is_refusal(reply):
+            raise QueueUnavailable(f"the server does not take the scripts: {reply}")
 
 
 def _sort(
@@ -89,19 +89,20 @@ def _sort(
     return refused, refusal
 
 
-async def _send_repeatable(link: Link, calls: Sequence[Call[Any]]) -> list[Any]:
+async def _send_repeatable(link: Link, calls: Sequence[Call[Any]], deadline: float) -> list[Any]:
     commands = [call.command for call in calls]
-    for delay in _LOST_DELAYS_S:
+    repeatable = all(call.repeatable for call in calls)
+    delays = iter(_LOST_DELAYS_S)
+    may_have_run = False
+    while True:
         try:
             return await link.send(*commands)
         except LinkLost as lost:
-            if not lost.sent or not all(call.repeatable for call in calls):
-                raise
-            await asyncio.sleep(delay)
-    try:
-        return await link.send(*commands)
-    except LinkLost as lost:
-        raise LinkLost(f"{lost}; it may have taken effect", sent=True) from lost
+            may_have_run = may_have_run or lost.sent
+            delay = next(delays, None)
+            if not (lost.sent and repeatable) or delay is None or time.monotonic() > deadline:
+                raise LinkLost(lost.trouble, sent=may_have_run, refused=lost.refused) from lost
+        await asyncio.sleep(delay)
 
 
 async def ask(link: Link, call: Call[R]) -> R:
