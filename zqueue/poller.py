@@ -97,7 +97,7 @@ class Poller:
         while not self._stopping:
             try:
                 if not format_checked:
-                    await check_format(self._link, self._commands)
+                    await check_format(self._link, self._commands.keys)
                     format_checked = True
                 claimed, pause = await self._step()
             except QueueUnavailable as error:
