@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from zqueue.commands import CHUNK, Commands
-from zqueue.connect import Address, Link
+from zqueue.connect import TIMEOUT_S, Address, Link
 from zqueue.errors import QueueUnavailable
 from zqueue.job import Job
 from zqueue.replies import Settled
 from zqueue.sending import ask
 
 _LOG: Final = logging.getLogger("zqueue")
+
+_SHORTEST_TIMEOUT_S: Final = 0.5
 
 
 @dataclass(eq=False, slots=True)
@@ -100,8 +102,9 @@ class LeaseKeeper:
 
     async def _renew_for_ever(self) -> None:
         self._loop, self._woken = asyncio.get_running_loop(), asyncio.Event()
-        link = Link(self._address)
         interval = self._lease_us / 3e6
+        # A connection that went silent while nothing ran must be found out while there is lease left to renew.
+        link = Link(self._address, timeout=min(TIMEOUT_S, max(interval, _SHORTEST_TIMEOUT_S)))
         while not self._stop.is_set():
             pause = interval
             try:
@@ -109,6 +112,8 @@ class LeaseKeeper:
             except QueueUnavailable as error:
                 _LOG.warning("could not renew %d leases: %s", len(self._held), error)
                 pause = min(interval / 4, 1.0)
+            except Exception:  # this thread is all that keeps the jobs
+                _LOG.exception("could not renew %d leases", len(self._held))
             try:
                 await asyncio.wait_for(self._woken.wait(), pause)
             except TimeoutError:
