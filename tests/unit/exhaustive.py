@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.unit.wake_model import Model, State, Step
+from tests.unit.wake_model import Model, Step
+from tests.unit.wake_state import State
 
 
 @dataclass(frozen=True)

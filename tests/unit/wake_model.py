@@ -10,8 +10,8 @@ in any of them. Scripts keep at most one token in the list `wake`:
   the caller may be full now. It answers the time until the head, at most CAP.
 - A *worker* has one BLPOP on `wake` outstanding, and issues it again only after a claim that left free slots. With a
   free slot it claims when its own timer fires, a token arrives, or a slot is freed. When full it hands a token on with
-  a nudge. Leaving, it finishes the claim in flight, closes its BLPOP, makes sure that the server knows, and then nudges;
-  it nudges too when it loses the BLPOP's connection.
+  a nudge. Leaving, it finishes the claim in flight, closes its BLPOP, makes sure that the server knows, and then
+  nudges; it nudges too when it loses the BLPOP's connection.
 
 States. Every script, and every delivery of a reply, is one step, and the steps of different workers interleave freely:
 a claim sent but not yet run, its reply on the way back, a token popped by the server but not yet seen by its worker,
@@ -31,14 +31,13 @@ time.
 
 from collections.abc import Iterator
 from functools import cache
-from typing import NamedTuple, TypeVar
 
+from tests.unit.wake_state import State, applied, each, in_order, pushed, put
 from tests.unit.wake_worker import (
     CLAIMING,
     CLOSED,
     GHOST,
     GONE,
-    ISSUED,
     LEFT,
     NEVER,
     ORPHANED,
@@ -46,32 +45,10 @@ from tests.unit.wake_worker import (
     Conduct,
     Rules,
     Worker,
-    but,
     held,
 )
 
 PROTOCOL = Rules()
-T = TypeVar("T", int, Worker)
-
-
-class State(NamedTuple):
-    """The server, all workers, and what is on its way. Nobody is blocked while there is a token."""
-
-    dues: tuple[int, ...]  # of the jobs nobody runs, sorted
-    token: bool
-    nudge: bool  # one or more are on their way to the server
-    paused: bool
-    blocked: tuple[Worker, ...]  # in the order in which their BLPOPs came
-    others: tuple[Worker, ...]  # sorted
-    crashes: int  # still allowed
-    late: int  # time steps for which a due job and a free slot have been together
-
-    def __str__(self) -> str:
-        flags = [name for name in ("token", "nudge", "paused") if getattr(self, name)]
-        lists = (f"{name} {' '.join(map(str, getattr(self, name)))}" for name in ("blocked", "others"))
-        return "; ".join([f"due {list(self.dues)}", *flags, *lists])
-
-
 Step = tuple[str, Worker | None, State]  # what happened, to which worker, and what came of it
 
 
@@ -170,14 +147,14 @@ class Model:
     def _steps(self, s: State) -> Iterator[Step]:
         if s.nudge:
             yield ("a nudge runs", None, self._nudge(s._replace(nudge=False)))
-        for at, worker in _each(s):
+        for at, worker in each(s):
             if worker.phase == CLAIMING:
                 yield ("its claim runs", worker, self._claim(s, at, worker))
             for change in self._deliveries(worker):
-                yield (change.label, worker, _apply(s, at, change))
+                yield (change.label, worker, applied(s, at, change))
 
     def _nudge(self, s: State) -> State:
-        return _push(s) if self.head(s) < self.cap else s
+        return pushed(s) if self.head(s) < self.cap else s
 
     def _touches(self, at: int, head: int) -> bool:
         """Whether a script that made something runnable at *at* pushes, when the head was *head*."""
@@ -185,13 +162,13 @@ class Model:
 
     def _claim(self, s: State, at: int, worker: Worker) -> State:
         if s.paused:
-            return _put(s, at, self._answered(worker, 0, min(self.cap, self.lease // 2)))
+            return put(s, at, self._answered(worker, 0, min(self.cap, self.lease // 2)))
         jobs = min(worker.jobs, sum(due <= 0 for due in s.dues))
         left = State(s.dues[jobs:], *s[1:])
         head = min(self.head(left), self.lease if jobs else NEVER)
-        claimed = _put(left, at, self._answered(worker, jobs, min(max(head, 0), self.cap, self.lease // 2)))
+        claimed = put(left, at, self._answered(worker, jobs, min(max(head, 0), self.cap, self.lease // 2)))
         filled = jobs == worker.jobs and not self.rules.push_when_the_head_moved
-        return _push(claimed) if filled and head < self.cap else claimed
+        return pushed(claimed) if filled and head < self.cap else claimed
 
     # What users, operators, time and accidents do.
 
@@ -209,17 +186,17 @@ class Model:
         room = len(s.dues) + sum(map(held, s.blocked + s.others)) < self.jobs
         for label, dues, touched in self._users(s.dues, self.head(s), room):
             changed = State(dues, s.token, s.nudge, s.paused, s.blocked, s.others, s.crashes, s.late)
-            yield (label, None, _push(changed) if touched else changed)
+            yield (label, None, pushed(changed) if touched else changed)
         if s.paused:
             yield ("the queue is resumed", None, self._nudge(s._replace(paused=False)))
         elif self.pauses:
             yield ("the queue is paused", None, s._replace(paused=True))
-        for at, worker in _each(s):
+        for at, worker in each(s):
             if worker == GHOST:
                 yield ("a dead BLPOP ends", None, s._replace(blocked=s.blocked[:at] + s.blocked[at + 1 :]))
                 continue
             for change in self._accidents(worker, blocked=at < len(s.blocked)):
-                yield (change.label, worker, _apply(s, at, change))
+                yield (change.label, worker, applied(s, at, change))
             if s.crashes and worker.phase != GONE:
                 yield from self._crash(s, at, worker)
         if time:
@@ -232,7 +209,7 @@ class Model:
         do a cancel and an enqueue to a reschedule, unless its script looks at the head before it takes the job out.
         """
         changes = [
-            (f"a job for {due} is enqueued", _sorted(*dues, due), self._touches(due, head))
+            (f"a job for {due} is enqueued", in_order(*dues, due), self._touches(due, head))
             for due in range(self._oldest, self.cap + 1)
             if room
         ]
@@ -243,69 +220,18 @@ class Model:
             if first == 0 and without[:1] != dues[:1]:
                 for due in range(self.cap + 1):
                     label = f"the job for {old} is rescheduled for {due}"
-                    changes.append((label, _sorted(*without, due), self._touches(due, head)))
+                    changes.append((label, in_order(*without, due), self._touches(due, head)))
         return changes
 
     def _crash(self, s: State, at: int, worker: Worker) -> Iterator[Step]:
         leases = (min(self.lease, self.cap),) * held(worker)
-        dead = s._replace(dues=_sorted(*s.dues, *leases), crashes=s.crashes - 1)
-        yield ("dies", worker, _apply(dead, at, Change("", LEFT, CLOSED)))
+        dead = s._replace(dues=in_order(*s.dues, *leases), crashes=s.crashes - 1)
+        yield ("dies", worker, applied(dead, at, Change("", LEFT, CLOSED)))
         if at < len(s.blocked):
-            yield ("dies, unseen by the server", worker, _apply(dead, at, Change("", LEFT, ORPHANED)))
+            yield ("dies, unseen by the server", worker, applied(dead, at, Change("", LEFT, ORPHANED)))
 
     def _tick(self, s: State) -> State:
         dues = tuple(max(due - 1, self._oldest) for due in s.dues)
         late = s.late + 1 if self.crashes and self.neglected(s) else 0
-        others = _sorted(*map(self._aged, s.others))
+        others = in_order(*map(self._aged, s.others))
         return State(dues, s.token, s.nudge, s.paused, tuple(map(self._aged, s.blocked)), others, s.crashes, late)
-
-
-def _sorted(*items: T) -> tuple[T, ...]:
-    return tuple(sorted(items))
-
-
-def _each(s: State) -> Iterator[tuple[int, Worker]]:
-    """The workers with their places; of several that are alike and not blocked, one."""
-    yield from enumerate(s.blocked)
-    last = None
-    for at, worker in enumerate(s.others, len(s.blocked)):
-        if worker != last:
-            yield at, worker
-        last = worker
-
-
-def _push(s: State) -> State:
-    """RPUSH the token unless there is one; the server gives it to the first that is blocked."""
-    dues, token, nudge, paused, blocked, others, crashes, late = s
-    if token:
-        return s
-    if not blocked:
-        return State(dues, True, nudge, paused, blocked, others, crashes, late)
-    if blocked[0] != GHOST:
-        others = _sorted(*others, but(blocked[0], popped=not blocked[0].leaving))
-    return State(dues, False, nudge, paused, blocked[1:], others, crashes, late)
-
-
-def _put(s: State, at: int, worker: Worker) -> State:
-    return _apply(s, at, Change("", worker))
-
-
-def _apply(s: State, at: int, change: Change) -> State:
-    """Replace the worker at *at* by what became of it, and take in what it sent."""
-    dues, token, nudge, paused, blocked, others, crashes, late = s
-    worker = change.worker
-    nudge = nudge or change.nudge
-    other = at - len(blocked)
-    if other < 0 and change.blpop < CLOSED:
-        blocked = (*blocked[:at], worker, *blocked[at + 1 :])
-        return State(dues, token, nudge, paused, blocked, others, crashes, late)
-    if other < 0:
-        ghost = (GHOST,) if change.blpop == ORPHANED and GHOST not in blocked else ()
-        blocked = blocked[:at] + ghost + blocked[at + 1 :]
-    else:
-        others = others[:other] + others[other + 1 :]
-        if change.blpop == ISSUED and not worker.popped:
-            if not token:
-                return State(dues, token, nudge, paused, (*blocked, worker), others, crashes, late)
-            token, worker = False, but(worker, popped=True)
-    return State(dues, token, nudge, paused, blocked, _sorted(*others, worker), crashes, late)
