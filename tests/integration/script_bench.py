@@ -1,0 +1,145 @@
+"""A queue seen from its scripts: one call at a time on a clock that the test moves, and its whole state in reply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from tests.queue_state import command, faults, read_keys
+from zqueue.commands import Call, Commands, Dead, Settlement, Verb
+from zqueue.connect import Address, Link
+from zqueue.job import Job, NewJob, Priority
+from zqueue.keys import Keys
+from zqueue.replies import Claimed, Settled
+from zqueue.sending import ask
+from zqueue.testing import FakeClock
+
+R = TypeVar("R")
+
+S = 1_000_000
+"""A second, in microseconds. Times in a `state` count from the bench's start."""
+LEASE = 10 * S
+KEEP = Dead(keep_us=100 * S, most=1000)
+
+
+class Bench:
+    """One queue, driven script by script.
+
+    Attributes:
+        clean: Whether the queue is expected to be sound when the test ends; a test of garbage says no.
+    """
+
+    def __init__(self, name: str, url: str) -> None:
+        self.clock = FakeClock()
+        self.start_us = self.clock.now_us()
+        self.keys = Keys(name)
+        self.commands = Commands(self.keys, self.clock)
+        self.link = Link(Address(url))
+        self.clean = True
+        self._nonce = 0
+
+    async def close(self) -> None:
+        """Hold the queue to what must always be true of it, and take it away."""
+        try:
+            assert not self.clean or await faults(self.link, self.keys) == []
+            for key in await self.raw("KEYS", f"{self.keys.prefix}*"):
+                await self.raw("DEL", key)
+        finally:
+            await self.link.close()
+
+    async def run(self, call: Call[R]) -> R:
+        """What a call answers."""
+        return await ask(self.link, call)
+
+    async def raw(self, *words: Any) -> Any:
+        """What a plain command answers."""
+        return await command(self.link, *words)
+
+    def key(self, name: str) -> str:
+        """A key of the queue by its short name."""
+        return f"{self.keys.prefix}{name}"
+
+    def at(self, seconds: float) -> int:
+        """Microseconds since the epoch at *seconds* after the start."""
+        return self.start_us + round(seconds * S)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.clock.advance(timedelta(seconds=seconds))
+
+    async def state(self) -> dict[str, Any]:
+        """All keys but `meta` and the remembered calls; times in us since the start; the wake list as its length."""
+        state = await read_keys(self.link, self.keys)
+        for name in ("due:0", "due:1", "due:2", "leased", "dead", "workers"):
+            if name in state:
+                state[name] = {member: score - self.start_us for member, score in state[name].items()}
+        if "claims" in state:
+            state["claims"] = {job_id: self._claim(entry) for job_id, entry in state["claims"].items()}
+        if "wake" in state:
+            state["wake"] = len(state["wake"])
+        return {name: value for name, value in state.items() if name != "meta" and not name.startswith("call:")}
+
+    def _claim(self, entry: bytes) -> tuple[str, int, int]:
+        token, deliveries, due = entry.decode().split(":")
+        return token, int(deliveries), int(due) - self.start_us
+
+    async def tokens(self) -> int:
+        """How many tokens there are; takes them away."""
+        count: int = await self.raw("LLEN", self.keys.wake)
+        await self.raw("DEL", self.keys.wake)
+        return count
+
+    async def enqueue(self, *jobs: NewJob, producer: str = "p.0", nonce: str | None = None) -> list[int | Job | None]:
+        """Enqueue in one call; due times come back in us since the start."""
+        self._nonce += 1
+        nonce = f"{self._nonce:016x}" if nonce is None else nonce
+        encoded = [job.encode(1 << 20) for job in jobs]
+        _now, answers = await self.run(self.commands.enqueue(producer, nonce, encoded))
+        return [each - self.start_us if isinstance(each, int) else each for each in answers]
+
+    async def put(self, *ids: str, at: float = 0, lane: int = 1) -> None:
+        """Schedule jobs named *ids*, each with its id as payload, at a time counted from the start, in one lane."""
+        when = self.clock.now() + timedelta(microseconds=self.at(at) - self.clock.now_us())
+        jobs = [NewJob(each, id=each, at=when, priority=Priority(lane)) for each in ids]
+        assert await self.enqueue(*jobs) == [round(at * S)] * len(ids)
+
+    async def claim(
+        self,
+        limit: int = 100,
+        token: str = "f00d",
+        *,
+        most: int = 5,
+        solo_ok: bool = True,
+        worker: str = "",
+        dead: Dead = KEEP,
+        lease_us: int = LEASE,
+    ) -> Claimed:
+        """Lease what is due."""
+        return await self.run(
+            self.commands.claim(limit, lease_us, token, most, solo_ok=solo_ok, worker=worker, dead=dead)
+        )
+
+    async def claim_ids(self, limit: int = 100, token: str = "f00d", **options: Any) -> list[str]:
+        """The ids that a claim leases, in its order."""
+        return [each.id.decode() for each in (await self.claim(limit, token, **options)).deliveries]
+
+    async def settle(
+        self, *ids: str, verb: Verb, token: str = "f00d", delay: float = 0, error: str = "", dead: Dead = KEEP
+    ) -> list[Settled]:
+        """End runs, all the same way."""
+        items = [Settlement(each.encode(), token, verb, round(delay * S), error) for each in ids]
+        return (await self.run(self.commands.settle(items, dead)))[1]
+
+    async def extend(self, *ids: str, token: str = "f00d", lease_us: int = LEASE) -> list[Settled]:
+        """Renew leases."""
+        return await self.run(self.commands.extend([(each.encode(), token) for each in ids], lease_us))
+
+    async def cancel(self, *ids: str) -> list[bool]:
+        """Take jobs away."""
+        return await self.run(self.commands.cancel(ids))
+
+
+def envelopes(ids: Sequence[str], lane: int = 1) -> dict[str, bytes]:
+    """What `jobs` holds of jobs that `Bench.put` made."""
+    return {each: b'%d{"payload":"%b"}' % (lane, each.encode()) for each in ids}
