@@ -181,7 +181,8 @@ class SmtpServer:
     def hang_up(self) -> None:
         """Shut every session's socket down at this very moment, and go on listening."""
         for writer in self._writers:
-            writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+            with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as twin:
+                twin.shutdown(socket.SHUT_RDWR)
 
     async def wait_for(self, messages: int, timeout: float = 20.0) -> list[Received]:
         """The messages received, once there are at least *messages*."""

@@ -1,8 +1,8 @@
 """The bytes of a message, as a pure function of its record and its date.
 
 Every attempt builds them anew and gets the same, so nothing but the record is kept and a digest is enough to prove it.
-The classes of `email` in their older form (`compat32`) do the assembling; the headers come from
-`service.mailer.headers`, since neither policy of the standard library writes all of them so that they are read back.
+The classes of `email` in their older form (`compat32`) write the body; the header comes from `service.mailer.headers`,
+since neither policy of the standard library writes every field so that it is read back.
 """
 
 from __future__ import annotations
@@ -68,21 +68,15 @@ def build(email: Email, date: datetime) -> Message:
         ValueError: Something in the content cannot be written as a header; the message names it. What was accepted
             over HTTP has been checked for that.
     """
-    content = email.content
-    root = _body(content)
-    fields = _header(content, date)
-    named = root.items()
-    for name, _ in named:
-        del root[name]
-    for name, value in [*fields, *named]:
-        # Raw UTF-8 (RFC 6532) passes the generator in the form in which it was read from bytes.
-        root[name] = value.encode("utf-8").decode("ascii", "surrogateescape")
+    fields = _header(email.content, date)
     written = BytesIO()
-    BytesGenerator(written, mangle_from_=False, policy=_POLICY).flatten(root)
+    for name, value in fields:
+        written.write(f"{name}: {value}\r\n".encode())
+    BytesGenerator(written, mangle_from_=False, policy=_POLICY).flatten(_body(email.content))
+    if not written.getvalue().endswith(b"\r\n"):
+        written.write(b"\r\n")
     data = written.getvalue()
-    if not data.endswith(b"\r\n"):
-        data += b"\r\n"
-    sender = addresses.to_wire(addresses.split(content.sender)[1])
+    sender = addresses.to_wire(addresses.split(email.content.sender)[1])
     utf8 = any(not value.isascii() for _, value in fields)
     return Message(sender, data, sha256(data).hexdigest(), utf8)
 

@@ -149,7 +149,7 @@ class Relay:
     def _learn(self, connection: Connection, *, probe: bool, used: bool) -> None:
         """What a connection given back says about the relay; a drop within a transaction may be the message's fault."""
         if connection.trouble:
-            self._tell_failure(connection.trouble, probe=probe)
+            self._tell_failure(f"{self.target}: {connection.trouble}", probe=probe)
         elif probe or (used and connection.is_open):
             if not self._breaker.is_closed:
                 _log.info("relay %s works again", self.target)
@@ -158,7 +158,7 @@ class Relay:
 
     def _tell_failure(self, error: str, *, probe: bool) -> None:
         if self._breaker.is_closed or probe:
-            _log.warning("relay %s: %s", self.target, error)
+            _log.warning("relay %s", error)
         self._breaker.failed(error, probe=probe)
         self._wake()
 

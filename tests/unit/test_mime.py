@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,8 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.email import request
+from service.email.faults import InvalidRequest
 from service.email.record import Content, Email, Recipient, State, Status
-from service.mailer import mime
+from service.mailer import headers, mime
 
 NOW = datetime(2026, 11, 24, 12, 30, 15, 123456, tzinfo=UTC)
 
@@ -272,3 +275,30 @@ def test_anything_reads_back(subject: str, text: str, name: str) -> None:
     assert [address for _, address in mailboxes(data, "To")] == ["ann@example.org"]
     decoded = cast(bytes, read(data).get_payload(decode=True)).decode("utf-8")
     assert decoded.rstrip("\r\n") == re.sub(r"\r\n|\r|\n", "\r\n", text).rstrip("\r\n")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    subject=st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=998),
+    name=st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=250),
+    domain=st.sampled_from(["example.org", "bücher.example", "例え.test"]),
+    value=st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=3000),
+    header=st.sampled_from(["X-Anything", "List-Unsubscribe", "References", "Disposition-Notification-To", "Comments"]),
+)
+def test_what_is_accepted_can_be_written(subject: str, name: str, domain: str, value: str, header: str) -> None:
+    """Whatever the API accepts has a message: a refusal comes at the request, never when it is due."""
+    quoted = re.sub(r'([\\"])', r"\\\1", name)
+    body = {
+        "from": "shop@example.com",
+        "to": f'"{quoted}" <ann@{domain}>',
+        "subject": subject,
+        "text": "x",
+        "headers": {header: value},
+    }
+    try:
+        draft = request.parse(json.dumps(body).encode(), now=NOW, write_header=headers.custom)
+    except InvalidRequest:
+        return
+    data = built(to=(str(draft.to[0]),), subject=draft.subject, headers=draft.headers)
+    check_wire(data)
+    assert mailboxes(data, "To") == [(draft.to[0].name, f"ann@{draft.to[0].domain}")]
