@@ -16,6 +16,7 @@ from zqueue.job import Job, JobState, Priority, decode_job
 
 Settled = Literal["ok", "gone", "stolen"]
 
+_LAST_SCORE: Final = 1e18
 _CLAIM: Final = re.compile(rb"[0-9a-fA-F]*:([0-9]+):([0-9]+)")
 
 
@@ -71,7 +72,7 @@ def read_row(row: list[Any] | None) -> Job | None:
         return None
     job_id, state, score, envelope, claim, failed = row
     attempts, error = read_failures(failed or b"")
-    score_us = int(float(score))
+    score_us = _read_score(score)
     deliveries, claimed_due_us = _read_claim(claim or b"")
     known = JobState(state.decode())
     due_us = {JobState.SCHEDULED: score_us, JobState.LEASED: claimed_due_us, JobState.DEAD: None}[known]
@@ -101,13 +102,18 @@ def _show_row(row: list[Any] | None) -> Job | None:
             state=JobState(state.decode()),
             priority=Priority(int(lane)),
             error=str(error),
-            score_us=int(float(score)),
+            score_us=_read_score(score),
         )
 
 
 def read_rows(reply: list[list[Any]]) -> list[Job]:
     """A page of jobs, those included that do not decode."""
     return [job for job in map(_show_row, reply) if job is not None]
+
+
+def _read_score(score: bytes) -> int:
+    """A score as microseconds; an infinite one, which nobody here writes, as the nearest that is finite."""
+    return int(max(0.0, min(float(score), _LAST_SCORE)))
 
 
 def _read_claim(entry: bytes) -> tuple[int, int | None]:

@@ -41,7 +41,7 @@ local function look(set, lane_moves)
       late[#late + 1], late[#late + 2] = int(now + CAP), id -- its last delivery: wait for a worker without another one
     else
       if deliveries > 0 and deliveries + 1 >= most then solo = false end
-      take(id, envelopes[n], deliveries + 1, first_due or tonumber(due[2 * n]), failed[n])
+      take(id, envelopes[n], deliveries + 1, math.max(first_due or tonumber(due[2 * n]), 0), failed[n])
       moved[#moved + 1] = id
     end
   end

@@ -11,4 +11,4 @@ for _, set in ipairs(DUE) do
 end
 local workers = call('ZCOUNT', WORKERS, int(now - 60000000), '+inf')
 return {int(now), scheduled, due, call('ZCARD', LEASED), call('ZCARD', DEAD), workers,
-  earliest < math.huge and int(earliest) or ''}
+  earliest < math.huge and int(math.max(earliest, 0)) or ''}
