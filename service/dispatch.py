@@ -13,9 +13,8 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
 
 import zqueue
 from service.email import jobs, life
@@ -36,7 +35,6 @@ LOOK_AGAIN = timedelta(seconds=5)
 _LONGEST_WAIT = 86_400.0
 _PASSING = frozenset({"no_space", "store_locked", "not_writable"})
 
-_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 
@@ -84,6 +82,7 @@ class Dispatch:
         self._look_again = look_again
         self._on_foreign = on_foreign
         self._running: set[tuple[str, int]] = set()
+        self._attempts: set[asyncio.Future[None]] = set()
         self._late: set[str] = set()  # e-mails whose outcome waits for the store
 
     async def __call__(self, job: zqueue.Job) -> None:
@@ -119,6 +118,14 @@ class Dispatch:
     def is_late(self) -> bool:
         """Whether an outcome waits for the store; until it is written nothing else is begun."""
         return bool(self._late)
+
+    async def finish(self, patience: timedelta) -> None:
+        """Wait for the attempts that have begun, at most *patience*, though nobody waits for their jobs any more.
+
+        The outcome of an attempt that is cut off is unknown, and the message perhaps sent twice.
+        """
+        if self._attempts:
+            await asyncio.wait(self._attempts, timeout=patience.total_seconds())
 
     def _identify(self, job: zqueue.Job) -> tuple[str, int]:
         store = jobs.store_of(job.payload)
@@ -171,7 +178,10 @@ class Dispatch:
                 now = self._now()
                 await self._store.change(email.id, lambda it: life.expire(it, now=now))
                 return
-            await _unbroken(self._attempt(email, job, connection))
+            attempt = asyncio.ensure_future(self._attempt(email, job, connection))
+            self._attempts.add(attempt)
+            attempt.add_done_callback(self._attempts.discard)
+            await _unbroken(attempt)
 
     async def _attempt(self, email: Email, job: zqueue.Job, connection: Connection) -> None:
         """Begin a run if the record still stands as it did, carry the message, write the outcome."""
@@ -244,17 +254,16 @@ def _build(email: Email, date: datetime) -> mime.Message | Reply:
         return Reply(554, f"5.6.0 not a message: {error}")
 
 
-async def _unbroken(work: Coroutine[Any, Any, _T]) -> _T:
-    """The result of *work*, which goes on to its end though the caller is cancelled; that is raised afterwards."""
-    task = asyncio.ensure_future(work)
+async def _unbroken(work: asyncio.Future[None]) -> None:
+    """Wait for *work*, which goes on to its end though the caller is cancelled; that is raised afterwards."""
     cancelled: asyncio.CancelledError | None = None
-    while not task.done():
+    while not work.done():
         try:
-            await asyncio.wait({task})
+            await asyncio.wait({work})
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is None:
-        return task.result()
-    if not task.cancelled() and task.exception() is not None:
-        _log.error("failed after its job was cancelled", exc_info=task.exception())
+        return work.result()
+    if not work.cancelled() and work.exception() is not None:
+        _log.error("failed after its job was cancelled", exc_info=work.exception())
     raise cancelled

@@ -20,6 +20,8 @@ MAX_DELIVERIES = 20
 
 LEASE = timedelta(seconds=10)
 DRAIN = timedelta(seconds=30)
+LAST_WORDS = timedelta(seconds=15)
+"""How long a worker that is to stop at once waits for the outcome of a transaction."""
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +29,7 @@ _log = logging.getLogger(__name__)
 async def run(settings: Settings, stop: asyncio.Event, *, lease: timedelta = LEASE, drain: timedelta = DRAIN) -> None:
     """Send e-mails as they become due, until *stop* is set and what is on its way is done.
 
-    Cancelling it stops at once; a transaction that has begun is still ended and its outcome written.
+    Cancelling it stops at once, but for transactions that have begun: they get `LAST_WORDS` to end.
 
     Args:
         settings: Checked ones.
@@ -55,6 +57,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, lease: timedelta = LEA
             on_unknown=settings.on_unknown,
             on_foreign=fate.seal,
         )
+        stack.push_async_callback(dispatch.finish, LAST_WORDS)
         worker = zqueue.Worker(
             queue,
             dispatch,

@@ -124,7 +124,7 @@ async def test_retries_over_the_queue(tmp_path: Path) -> None:
 
 async def test_stopping_waits_for_the_transaction(tmp_path: Path) -> None:
     """A worker told to stop, and even one cancelled, ends the transaction it has begun and writes its outcome."""
-    script: Script = {"dot": Action(250, "ok", store=True, delay=0.3)}
+    script: Script = {"dot": Action(250, "ok", store=True, delay=1.5)}
     async with SmtpServer(script) as server, a_bench(tmp_path, server) as bench:
         email = await bench.accept()
         async with a_worker(bench.settings):
