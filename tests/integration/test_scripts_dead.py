@@ -1,0 +1,84 @@
+"""The dead are bounded: by age and by count, oldest first, with everything that belongs to them."""
+
+from __future__ import annotations
+
+from tests.integration.script_bench import Bench, S, envelopes
+from zqueue.commands import Dead
+
+FOR_EVER = 10**6 * S
+
+
+async def _bury(bench: Bench, *ids: str, dead: Dead) -> None:
+    now = (bench.clock.now_us() - bench.start_us) / S
+    await bench.put(*ids, at=now)
+    await bench.claim(1000, dead=dead)
+    assert await bench.settle(*ids, verb="bury", error="550", dead=dead) == ["ok"] * len(ids)
+
+
+async def test_by_age(bench: Bench) -> None:
+    """A job that has been dead for the whole time goes when the next one is buried; a younger one stays."""
+    dead = Dead(keep_us=100 * S, most=1000)
+    await _bury(bench, "old", dead=dead)
+    bench.advance(1)
+    await _bury(bench, "younger", dead=dead)
+    bench.advance(99)
+    await _bury(bench, "new", dead=dead)
+    await bench.tokens()
+    assert await bench.state() == {
+        "dead": {"younger": S, "new": 100 * S},
+        "jobs": envelopes(["younger", "new"]),
+        "attempts": {"younger": b"1:550", "new": b"1:550"},
+    }
+
+
+async def test_by_count(bench: Bench) -> None:
+    """Only the youngest are kept; of those that died at once, the last by id."""
+    dead = Dead(keep_us=FOR_EVER, most=2)
+    await _bury(bench, "a", "b", "c", dead=dead)
+    assert sorted((await bench.state())["jobs"]) == ["b", "c"]
+    bench.advance(1)
+    await _bury(bench, "a", dead=dead)
+    assert (await bench.state())["dead"] == {"a": S, "c": 0}
+    assert sorted((await bench.state())["attempts"]) == ["a", "c"]
+
+
+async def test_none_are_kept(bench: Bench) -> None:
+    """With a count of nothing a buried job leaves nothing."""
+    await _bury(bench, "a", "b", dead=Dead(FOR_EVER, 0))
+    await bench.tokens()
+    assert await bench.state() == {}
+
+
+async def test_a_hundred_at_a_time(bench: Bench) -> None:
+    """A lowered bound is reached in steps of a hundred, so that no call has to remove everything at once."""
+    ids = [f"{n:03}" for n in range(450)]
+    await _bury(bench, *ids, dead=Dead(FOR_EVER, 1000))
+    left = [450]
+    for _ in range(4):
+        await bench.claim(worker="w", dead=Dead(FOR_EVER, 100))
+        left.append(len((await bench.state())["dead"]))
+    assert left == [450, 350, 250, 150, 100]
+    assert list((await bench.state())["jobs"]) == ids[350:]
+    bench.advance(10)
+    for _ in range(2):
+        await bench.claim(worker="w", dead=Dead(5 * S, 1000))
+    assert set(await bench.state()) <= {"workers", "wake"}
+
+
+async def test_an_idle_worker_trims(bench: Bench) -> None:
+    """The dead age out though nothing dies any more: a claim that names its worker trims, others do not."""
+    dead = Dead(100 * S, 1000)
+    await _bury(bench, "a", dead=dead)
+    bench.advance(100)
+    await bench.claim(worker="", dead=dead)
+    assert (await bench.state())["dead"] == {"a": 0}
+    await bench.claim(worker="w", dead=dead)
+    assert "dead" not in await bench.state()
+
+
+async def test_what_was_trimmed_can_be_enqueued_again(bench: Bench) -> None:
+    """Its id is free, and its past is forgotten."""
+    await _bury(bench, "a", dead=Dead(FOR_EVER, 0))
+    await bench.put("a")
+    (delivery,) = (await bench.claim()).deliveries
+    assert (delivery.deliveries, delivery.failed) == (1, b"")
