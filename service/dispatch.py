@@ -189,6 +189,7 @@ class Dispatch:
         date = email.state.date or now.replace(microsecond=0)
         message = _build(email, date)
         digest = message.digest if isinstance(message, mime.Message) else ""
+        since = asyncio.get_running_loop().time()
         started = await self._store.change(
             email.id,
             lambda it: life.begin(it, now=now, rev=email.rev, by=self._store.by, date=date, digest=digest),
@@ -200,7 +201,9 @@ class Dispatch:
         try:
             recipients = life.still_to_try(started)
             if isinstance(message, mime.Message):
-                outcome = await connection.send(message.sender, recipients, message.data, utf8=message.utf8)
+                outcome = await connection.send(
+                    message.sender, recipients, message.data, utf8=message.utf8, since=since
+                )
             else:
                 outcome = Outcome(Ending.ANSWERED, dict.fromkeys(recipients, message))
             await self._write(started, outcome)

@@ -189,6 +189,16 @@ async def test_process_stopped_before_the_dot_does_not_write_it() -> None:
     assert "." not in server.commands
 
 
+async def test_process_stopped_before_mail_does_not_send() -> None:
+    """A process that was stopped after it had announced the run, and wakes up too late, sends nothing either."""
+    async with SmtpServer() as server:
+        connection = await Connection.open(Target.parse(server.url()), ehlo="test", timeouts=Timeouts())
+        began = asyncio.get_running_loop().time() - Timeouts().before_dot
+        outcome = await connection.send("from@example.com", [ANN], SHORT, since=began)
+    assert outcome.ending is Ending.TROUBLE
+    assert server.received == []
+
+
 async def test_connection_that_died_during_the_message_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A short message is written without a pause, and still a server that hung up meanwhile gets no final dot."""
     write = Transaction._write

@@ -110,7 +110,9 @@ class Connection:
             cast(asyncio.WriteTransport, transport).abort()
         self._client.close()
 
-    async def send(self, sender: str, recipients: Sequence[str], data: bytes, *, utf8: bool = False) -> Outcome:
+    async def send(
+        self, sender: str, recipients: Sequence[str], data: bytes, *, utf8: bool = False, since: float | None = None
+    ) -> Outcome:
         """Carry one message to *recipients* in one transaction.
 
         Never raises for what the relay does. Cancelling it disconnects; whether the message was sent is then unknown,
@@ -121,6 +123,8 @@ class Connection:
             recipients: Envelope recipients, at least one; the outcome names them as given here.
             data: The message: CRLF line ends only, the last line ended, not dot-stuffed.
             utf8: The header needs SMTPUTF8.
+            since: When others saw this begin, by the event loop's clock: `Timeouts.before_dot` counts from there.
+                None for now.
 
         Raises:
             ValueError: *data* has a bare CR or LF, or does not end with CRLF.
@@ -130,7 +134,7 @@ class Connection:
         self.carried += 1
         transaction = Transaction(self._client, self._writer, self._timeouts)
         try:
-            return await transaction.run(sender, recipients, data, utf8)
+            return await transaction.run(sender, recipients, data, utf8, since)
         except Failed as failed:
             if failed.relay:
                 self.trouble = str(failed)

@@ -42,13 +42,16 @@ class Transaction:
         self._timeouts = timeouts
         self._replies: dict[str, Reply] = {}
 
-    async def run(self, sender: str, recipients: Sequence[str], data: bytes, utf8: bool) -> Outcome:
+    async def run(
+        self, sender: str, recipients: Sequence[str], data: bytes, utf8: bool, since: float | None
+    ) -> Outcome:
         """Carry *data*; see `Connection.send`.
 
         Raises:
             Failed: Before the final dot, or by a 421 after it: the relay has not taken the message.
         """
-        deadline = asyncio.get_running_loop().time() + self._timeouts.before_dot
+        now = asyncio.get_running_loop().time
+        deadline = (now() if since is None else since) + self._timeouts.before_dot
         listening: asyncio.Future[aiosmtplib.SMTPResponse] | None = None
         try:
             try:
@@ -64,7 +67,7 @@ class Transaction:
             except TimeoutError as error:
                 raise Failed(f"the message was not taken within {self._timeouts.before_dot:g} s") from error
             # A process frozen past the deadline is taken for dead, and another may be sending this message already.
-            if asyncio.get_running_loop().time() > deadline:
+            if now() > deadline:
                 raise Failed("this process was stopped in the middle of the message")
             if listening.done():
                 return self._early(taken, listening)
