@@ -160,7 +160,7 @@ class Commands:
         return (
             Call(("INFO", "server"), replies.read_run_id, repeatable=True),
             Call(("HSETNX", self.keys.meta, "born", born), int, repeatable=True),
-            Call(("HGET", self.keys.meta, "born"), bytes.decode, repeatable=True),
+            Call(("HGET", self.keys.meta, "born"), replies.read_text, repeatable=True),
         )
 
     def stats(self) -> Call[tuple[int, Stats]]:

@@ -74,7 +74,7 @@ class Poller:
             self.stop(at_once=True)
             raise
         finally:
-            await self._close()
+            await self._end()
 
     async def tick(self) -> int:
         """One claim, its jobs run to their end, and settled; how many there were."""
@@ -88,7 +88,7 @@ class Poller:
             self.stop(at_once=True)
             raise
         finally:
-            await self._close()
+            await self._end()
         return claimed
 
     async def _poll(self, *, burst: bool) -> None:
@@ -153,7 +153,7 @@ class Poller:
             return 0, self._cap_s
         until = time.monotonic() + self._settings.lease_us / 1e6
         sending = asyncio.ensure_future(send(self._link, calls))
-        cancelled = await _outlast(sending)
+        cancelled = await self._outlast(sending)  # the jobs of a claim cut short would be nobody's
         try:
             results = self._results(sending, endings, token=token)
             refusal = self._settled(chunks, results)
@@ -250,11 +250,19 @@ class Poller:
                 return
             await self._wait(min(left, self._cap_s))
 
+    async def _end(self) -> None:
+        """Leave nothing behind, however often cancelled."""
+        closing = asyncio.ensure_future(self._close())
+        cancelled = await self._outlast(closing)
+        if cancelled is not None:
+            raise cancelled
+        closing.result()
+
     async def _close(self) -> None:
         """Give back what still runs, settle everything, and let go of connections and threads."""
+        self._runs.release_all()
         try:
             await self._leave_wake()
-            self._runs.release_all()
             await self._settle_until(math.inf)  # a handler may shield what it must finish
             heed = time.monotonic() + _HEED_S
             while self._runs.busy and (left := heed - time.monotonic()) > 0:
@@ -277,17 +285,17 @@ class Poller:
                     return
                 await asyncio.sleep(_RECONNECT_S[0])
 
+    async def _outlast(self, work: asyncio.Future[Any]) -> asyncio.CancelledError | None:
+        """Wait until *work* is done even if cancelled meanwhile, which is a stop at once.
 
-async def _outlast(sending: asyncio.Future[list[Any]]) -> asyncio.CancelledError | None:
-    """Wait for a round trip even if cancelled meanwhile: the jobs of a claim cut short would be nobody's.
-
-    Returns:
-        The cancellation, for the caller to raise once it has taken the answer.
-    """
-    cancelled = None
-    while not sending.done():
-        try:
-            await asyncio.wait([sending])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    return cancelled
+        Returns:
+            The cancellation, for the caller to raise when it has taken in what was done.
+        """
+        cancelled = None
+        while not work.done():
+            try:
+                await asyncio.wait([work])
+            except asyncio.CancelledError as error:
+                self.stop(at_once=True)
+                cancelled = error
+        return cancelled

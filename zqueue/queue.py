@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Final, TypeVar
@@ -56,6 +56,11 @@ class Queue:
         keep_max: int = 10_000,
         clock: Clock | None = None,
     ) -> None:
+        if retry is not None and not isinstance(retry, Retry):
+            raise InvalidJob(f"retry must be a Retry, not {retry!r}")
+        for what, count in (("max_payload", max_payload), ("keep_max", keep_max)):
+            if type(count) is not int or count < 0:
+                raise InvalidJob(f"{what} must be a whole number of at least 0, not {count!r}")
         self.name = name
         self.retry = Retry() if retry is None else retry
         self.max_payload = max_payload
@@ -131,7 +136,7 @@ class Queue:
         (job,) = await self.enqueue_many((new,))
         return job
 
-    async def enqueue_many(self, jobs: Sequence[NewJob]) -> list[Job]:
+    async def enqueue_many(self, jobs: Iterable[NewJob]) -> list[Job]:
         """Schedule many jobs, in order, in as few round trips as possible.
 
         All are checked before the first is sent. More than 100 go in several steps: should the server be lost between
@@ -141,6 +146,7 @@ class Queue:
             InvalidJob: One of the jobs is not as it must be; nothing was sent.
             QueueUnavailable: The server could not be reached.
         """
+        jobs = list(jobs)
         if not jobs:
             return []
         encoded = [job.encode(self.max_payload) for job in jobs]
@@ -171,15 +177,17 @@ class Queue:
         (cancelled,) = await self._ask(self.commands.cancel([checked_text("id", job_id)]))
         return cancelled
 
-    async def missing(self, ids: Sequence[str]) -> list[str]:
+    async def missing(self, ids: Iterable[str]) -> list[str]:
         """Those of *ids* with no job, in any state.
 
         Raises:
+            InvalidJob: One of them cannot be an id.
             QueueUnavailable: The server could not be reached.
         """
+        asked = [checked_text("id", each) for each in ids]
         found: list[str] = []
-        for at in range(0, len(ids), CHUNK):
-            chunk = await self._ask(self.commands.missing(ids[at : at + CHUNK]))
+        for at in range(0, len(asked), CHUNK):
+            chunk = await self._ask(self.commands.missing(asked[at : at + CHUNK]))
             found.extend(chunk)
         return found
 
@@ -193,10 +201,13 @@ class Queue:
             after: The last job of the page before; it need not exist any more.
 
         Raises:
+            InvalidJob: The limit or the state is none.
             QueueUnavailable: The server could not be reached.
         """
-        if not 1 <= limit <= _MOST_A_PAGE:
-            raise InvalidJob(f"limit must be from 1 to {_MOST_A_PAGE:,}, not {limit}")
+        if type(limit) is not int or not 1 <= limit <= _MOST_A_PAGE:
+            raise InvalidJob(f"limit must be from 1 to {_MOST_A_PAGE:,}, not {limit!r}")
+        if state not in list(JobState):
+            raise InvalidJob(f"state must be one of {', '.join(JobState)}, not {state!r}")
         return await self._ask(self.commands.jobs(JobState(state), limit, after))
 
     async def stats(self) -> Stats:
@@ -220,8 +231,8 @@ class Queue:
         """
         await self._ready()
         async with self._links.one() as link:
-            run_id, _made, born = await send(link, self.commands.incarnation())
-        for answer in (run_id, born):
+            run_id, made, born = await send(link, self.commands.incarnation())
+        for answer in (run_id, made, born):
             if isinstance(answer, QueueUnavailable):
                 raise answer
         return f"{run_id}-{born}"

@@ -159,6 +159,11 @@ def as_it_is(reply: bytes | None) -> bytes | None:
     return reply
 
 
+def read_text(reply: bytes | None) -> str:
+    """A string; empty where there is none."""
+    return (reply or b"").decode()
+
+
 def read_run_id(reply: bytes) -> str:
     """The server's run id, out of ``INFO server``."""
     return next(line for line in reply.decode().splitlines() if line.startswith("run_id:")).removeprefix("run_id:")

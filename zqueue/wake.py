@@ -63,9 +63,14 @@ class Sleeper:
         """End the wait and the connection. A token may have been on its way: nudge afterwards."""
         self._task.cancel()
         await asyncio.wait([self._task])
-        await self._link.close()
 
     async def _sleep(self) -> None:
+        try:
+            await self._take_tokens()
+        finally:
+            await self._link.close()
+
+    async def _take_tokens(self) -> None:
         pause = _RECONNECT_S[0]
         while True:
             await self._armed.wait()
