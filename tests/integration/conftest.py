@@ -6,8 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+import zqueue
 from tests.conftest import unique_name
 from tests.integration.script_bench import Bench
+from tests.queue_state import faults
+from zqueue.connect import Link
 from zqueue.embedded import Server
 
 
@@ -17,3 +20,15 @@ async def bench(any_server: Server) -> AsyncIterator[Bench]:
     fresh = Bench(unique_name(), any_server.url)
     yield fresh
     await fresh.close()
+
+
+@pytest.fixture
+async def any_queue(any_server: Server) -> AsyncIterator[zqueue.Queue]:
+    """A queue of the test's own on each kind of server; its keys are checked when the test ends."""
+    async with zqueue.Queue(unique_name(), any_server.url) as fresh:
+        yield fresh
+        link = Link(fresh.address)
+        try:
+            assert await faults(link, fresh.commands.keys) == []
+        finally:
+            await link.close()
