@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
 import contextlib
 import json
 import os
@@ -28,43 +27,37 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from email.parser import BytesHeaderParser
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from tests.smtp_session import (
+    DROP,
+    FREEZE,
+    STORE_AND_DROP,
+    STORE_AND_FREEZE,
+    Action,
+    Envelope,
+    Gone,
+    Script,
+    Session,
+    reply,
+)
 
-@dataclass(frozen=True, slots=True)
-class Action:
-    """What a scripted step does: answer `code` `text`, and go on as `then` says.
-
-    Attributes:
-        code: Reply code; 0 sends no reply.
-        then: ``continue``, ``drop`` (abort the connection) or ``freeze`` (say and read nothing until the server stops).
-        store: At the dot only: record the message although no 250 is sent.
-        delay: Seconds before the reply.
-    """
-
-    code: int = 0
-    text: str = ""
-    then: str = "continue"
-    store: bool = False
-    delay: float = 0.0
-
-
-def reply(code: int, text: str, *, then: str = "continue", delay: float = 0.0) -> Action:
-    """Answer with *code* and *text*; lines of *text* become a multi-line reply."""
-    return Action(code, text, "drop" if code == 421 and then == "continue" else then, delay=delay)
-
-
-DROP = Action(then="drop")
-FREEZE = Action(then="freeze")
-STORE_AND_DROP = Action(then="drop", store=True)
-STORE_AND_FREEZE = Action(then="freeze", store=True)
-
-Script = Mapping[str, Action | Sequence[Action]]
+__all__ = [
+    "DROP",
+    "FREEZE",
+    "STORE_AND_DROP",
+    "STORE_AND_FREEZE",
+    "Action",
+    "Received",
+    "Script",
+    "SmtpServer",
+    "reply",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +79,6 @@ class Received:
     def message_id(self) -> str:
         """The Message-ID header, or an empty string."""
         return str(BytesHeaderParser().parsebytes(self.data).get("Message-ID", ""))
-
-
-class _Gone(Exception):
-    """This session is over."""
-
-
-@dataclass(slots=True)
-class _Envelope:
-    sender: str = ""
-    options: tuple[str, ...] = ()
-    recipients: list[str] = field(default_factory=list)
 
 
 class SmtpServer:
@@ -202,10 +184,10 @@ class SmtpServer:
         self._writers.add(writer)
         task.add_done_callback(self._tasks.discard)
         self.sessions += 1
-        session = _Session(self, reader, writer)
+        session = Session(self, reader, writer)
         try:
             await session.run()
-        except (_Gone, ConnectionError, ssl.SSLError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        except (Gone, ConnectionError, ssl.SSLError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # how sessions end: dropped by script, by the client, or by stop()
         finally:
             self._writers.discard(writer)
@@ -227,7 +209,7 @@ class SmtpServer:
             self.commands.append(command)
             self._changed.notify_all()
 
-    async def store(self, envelope: _Envelope, wire: bytes) -> None:
+    async def store(self, envelope: Envelope, wire: bytes) -> None:
         """Record a message; with a log, durably."""
         data = wire[1:] if wire.startswith(b".") else wire
         data = data.replace(b"\r\n.", b"\r\n")
@@ -269,145 +251,6 @@ class SmtpServer:
     def extensions(self) -> Sequence[str]:
         """EHLO keywords offered in every session."""
         return self._extensions
-
-
-class _Session:
-    """One connection."""
-
-    def __init__(self, server: SmtpServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.server = server
-        self.reader = reader
-        self.writer = writer
-        self.envelope = _Envelope()
-        self.secure = False
-
-    async def run(self) -> None:
-        await self.perform(self.server.action("connect"))
-        await self.answer(220, "test ESMTP", "greeting")
-        while True:
-            line = (await self.reader.readuntil(b"\r\n")).decode("utf-8").rstrip("\r\n")
-            await self.server.note(line)
-            verb, _, rest = line.partition(" ")
-            handler = getattr(self, f"on_{verb.lower()}", None)
-            if handler is None:
-                await self.send(500, "5.5.2 what?")
-            else:
-                await handler(rest)
-
-    async def send(self, code: int, text: str) -> None:
-        lines = text.split("\n")
-        for line in lines[:-1]:
-            self.writer.write(f"{code}-{line}\r\n".encode())
-        self.writer.write(f"{code} {lines[-1]}\r\n".encode())
-        await self.writer.drain()
-
-    async def perform(self, action: Action | None) -> bool:
-        """Do a scripted action; False when there is none."""
-        if action is None:
-            return False
-        if action.delay:
-            await asyncio.sleep(action.delay)
-        if action.code:
-            await self.send(action.code, action.text)
-        if action.then == "freeze":
-            await asyncio.Event().wait()
-        if action.then == "drop":
-            if action.code:  # what was said must arrive: close in order
-                self.writer.close()
-                await self.writer.wait_closed()
-            raise _Gone
-        return True
-
-    async def answer(self, code: int, text: str, *steps: str) -> bool:
-        """The scripted reply of the step, else *code* and *text*; True if the step went through (2xx, 3xx)."""
-        action = self.server.action(*steps)
-        if action is None:
-            await self.send(code, text)
-            return code < 400
-        await self.perform(action)
-        return action.code < 400
-
-    async def on_ehlo(self, _rest: str) -> None:
-        offered = list(self.server.extensions)
-        if self.server.tls and not self.secure:
-            offered.append("STARTTLS")
-        if self.server.login:
-            offered.append("AUTH PLAIN LOGIN")
-        await self.answer(250, "\n".join(["test", *offered]), "ehlo")
-
-    async def on_helo(self, _rest: str) -> None:
-        await self.answer(250, "test", "helo")
-
-    async def on_starttls(self, _rest: str) -> None:
-        assert self.server.tls is not None
-        if await self.answer(220, "go ahead", "starttls"):
-            await self.writer.start_tls(self.server.tls)
-            self.secure = True
-
-    async def on_auth(self, rest: str) -> None:
-        method, _, initial = rest.partition(" ")
-        if method.upper() == "LOGIN":
-            user = base64.b64decode(initial).decode()
-            await self.send(334, "UGFzc3dvcmQ6")
-            password = base64.b64decode(await self.reader.readuntil(b"\r\n")).decode()
-        else:
-            _, user, password = base64.b64decode(initial).decode().split("\0")
-        if (user, password) == self.server.login:
-            await self.answer(235, "2.7.0 welcome", "auth")
-        else:
-            await self.answer(535, f"5.7.8 bad credentials {initial}", "auth")
-
-    async def on_mail(self, rest: str) -> None:
-        path, _, options = rest.removeprefix("FROM:").partition(" ")
-        if await self.answer(250, "2.1.0 ok", "mail"):
-            self.envelope = _Envelope(path.strip("<>"), tuple(options.split()))
-
-    async def on_rcpt(self, rest: str) -> None:
-        address = rest.removeprefix("TO:").partition(" ")[0].strip("<>")
-        if await self.answer(250, "2.1.5 ok", f"rcpt:{address}", "rcpt"):
-            self.envelope.recipients.append(address)
-
-    async def on_data(self, _rest: str) -> None:
-        if not self.envelope.recipients:
-            await self.send(554, "5.5.1 no valid recipients")
-            return
-        if not await self.answer(354, "go ahead", "data"):
-            return
-        action = self.server.action("body")
-        if action is not None:
-            await self.reader.read(1000)
-            await self.perform(action)
-        wire = await self._body()
-        await self.server.note(".")
-        action = self.server.action("dot")
-        if action is None or action.store or 200 <= action.code < 300:
-            await self.server.store(self.envelope, wire)
-        self.envelope = _Envelope()
-        if not await self.perform(action):
-            await self.send(250, "2.0.0 queued")
-
-    async def _body(self) -> bytes:
-        lines = bytearray()
-        while (line := await self._line()) != b".\r\n" or not (lines.endswith(b"\r\n") or not lines):
-            lines += line
-        return bytes(lines)
-
-    async def _line(self) -> bytes:
-        try:
-            return await self.reader.readuntil(b"\r\n")
-        except asyncio.LimitOverrunError as overrun:
-            return await self.reader.readexactly(overrun.consumed)
-
-    async def on_rset(self, _rest: str) -> None:
-        self.envelope = _Envelope()
-        await self.answer(250, "2.0.0 ok", "rset")
-
-    async def on_noop(self, _rest: str) -> None:
-        await self.answer(250, "2.0.0 ok", "noop")
-
-    async def on_quit(self, _rest: str) -> None:
-        await self.answer(221, "2.0.0 bye", "quit")
-        raise _Gone
 
 
 async def _main(port: int, log: Path) -> None:
