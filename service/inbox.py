@@ -43,6 +43,7 @@ class Arrived:
         subject: Decoded.
         message_id: As in the header; empty if there is none.
         size: Bytes.
+        date: As in the header; empty if there is none.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Arrived:
     subject: str
     message_id: str
     size: int
+    date: str = ""
 
 
 def folder(data_dir: Path) -> Path:
@@ -103,6 +105,7 @@ class Inbox:
             subject=_header(data, "Subject"),
             message_id=_header(data, "Message-ID"),
             size=len(data),
+            date=_header(data, "Date"),
         )
         (self._directory / f"{message.id}.eml").write_bytes(data)
         unfinished = self._directory / "envelope.tmp"
