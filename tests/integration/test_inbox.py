@@ -66,6 +66,7 @@ async def test_keeps_what_it_gets(tmp_path: Path) -> None:
         subject="Grüße 👋",
         message_id="<em_1@example.com>",
         size=len(message.data),
+        date="Tue, 24 Nov 2026 00:00:00 +0000",
     )
     assert inbox.read_message(inbox.folder(tmp_path), kept.id) == (kept, message.data)
 
