@@ -71,12 +71,11 @@ class Server:
         """
         deadline = time.monotonic() + timeout
         with self._starting:
-            if self._process is not None and self._process.poll() is not None:
-                self._process = None  # it died since; whoever holds the lock now may be starting another one
+            started: subprocess.Popen[bytes] | None = None
             while not self.answers():
-                self._start_if_free()
-                if self._process is not None and self._process.poll() is not None:
+                if started is not None and started.poll() is not None:
                     raise QueueUnavailable(f"the embedded server in {self.folder} did not start: {self._last_words()}")
+                started = self._start_if_free() or started
                 if time.monotonic() > deadline:
                     raise QueueUnavailable(f"the embedded server in {self.folder} does not answer on {self.socket}")
                 time.sleep(0.01)
@@ -118,7 +117,8 @@ class Server:
             except OSError:
                 return
 
-    def _start_if_free(self) -> None:
+    def _start_if_free(self) -> subprocess.Popen[bytes] | None:
+        """Start the server, unless somebody holds the lock: then one is starting, or has this very moment ended."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -127,13 +127,15 @@ class Server:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not self.answers():
-                self._spawn(lock)
+                self._process = self._spawn(lock)
+                return self._process
         except BlockingIOError:
-            return  # somebody else's server is starting, or has this very moment ended
+            pass
         finally:
             os.close(lock)
+        return None
 
-    def _spawn(self, lock: int) -> None:
+    def _spawn(self, lock: int) -> subprocess.Popen[bytes]:
         options = {
             "port": "0",
             "unixsocket": str(self.socket),
@@ -150,7 +152,7 @@ class Server:
         # A session of its own: Ctrl-C in a terminal is for its users, which stop it when they are done.
         try:
             with (self.folder / _LOG).open("ab") as log:  # what it says before it opens its log itself
-                self._process = subprocess.Popen(
+                return subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
