@@ -7,8 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from tests.chaos.harness import ChaosError
 from tests.chaos.history import whole_writes
+from tests.chaos.programs import ChaosError
 
 _LOOK = 0.001
 """Seconds between two looks at the journal."""

@@ -13,9 +13,10 @@ import httpx
 
 from tests.chaos.checker import Verdict, check
 from tests.chaos.events import Trigger, watching
-from tests.chaos.harness import Arena, ChaosError, running
+from tests.chaos.harness import Arena, running
 from tests.chaos.history import History, read_copies, read_journal
 from tests.chaos.plan import Plan, Strike
+from tests.chaos.programs import ChaosError
 from tests.chaos.traffic import Client
 
 PULLED_WITHIN = 60.0

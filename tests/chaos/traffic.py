@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 
-from tests.chaos.harness import ChaosError
 from tests.chaos.history import FINAL
+from tests.chaos.programs import ChaosError
 
 POSTERS = 4
 """Requests at the same time."""
