@@ -7,7 +7,9 @@ import asyncio
 import contextlib
 import logging
 import os
+import select
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -15,13 +17,13 @@ from typing import Any
 
 import uvicorn
 
-from service import exits, inbox, logs, worker
+from service import exits, inbox, listening, logs, worker
 from service.app import create_app, opened
 from service.dispatch import ForeignJob
 from service.settings import PREFIX, Settings, SettingsError, load
 from service.store.errors import StoreDamaged, StoreError
-from service.supervise import Supervisor, listen
-from zqueue import QueueUnavailable
+from service.supervise import Supervisor
+from zqueue import EmbeddedServer, QueueUnavailable
 
 _log = logging.getLogger(__name__)
 
@@ -64,12 +66,13 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="everything in one command: Valkey, API, worker and a catch-all inbox")
     up.set_defaults(run=_up)
     api = commands.add_parser("api", help="the HTTP API alone")
-    api.add_argument("--fd", type=int, default=None, help=argparse.SUPPRESS)
     api.set_defaults(run=_api)
     commands.add_parser("worker", help="the worker alone: sends what is due").set_defaults(run=_worker)
     commands.add_parser("inbox", help="the catch-all inbox alone, for development").set_defaults(run=_inbox)
     for name in ("api", "worker", "inbox"):
         commands.choices[name].add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+    for name in ("api", "inbox"):
+        commands.choices[name].add_argument("--fd", type=int, default=None, help=argparse.SUPPRESS)
     return parser
 
 
@@ -102,13 +105,13 @@ Schedule an e-mail for 5 seconds from now{", then look into the inbox" if to_inb
 
 
 def _api(settings: Settings, options: argparse.Namespace) -> int:
-    listening = None if options.fd is not None else listen(settings)
+    serving_on = listening.for_api(settings) if options.fd is None else None
 
     async def serve(stop: asyncio.Event) -> None:
         async with opened(settings) as state:
             config = uvicorn.Config(
                 create_app(state),
-                fd=options.fd if listening is None else listening.fileno(),
+                fd=options.fd if serving_on is None else serving_on.fileno(),
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -135,11 +138,16 @@ class _Server(uvicorn.Server):
 
 
 def _worker(settings: Settings, options: argparse.Namespace) -> int:
-    return _run(lambda stop: worker.run(settings, stop), options)
+    status = _run(lambda stop: worker.run(settings, stop), options)
+    if options.supervised and settings.redis_url is None and _parent_ended():
+        # The supervisor was killed before it could do this.
+        EmbeddedServer(settings.data_dir / "valkey").shut_down()
+    return status
 
 
 def _inbox(settings: Settings, options: argparse.Namespace) -> int:
-    return _run(lambda stop: inbox.run(settings, stop), options)
+    serving_on = socket.socket(fileno=options.fd) if options.fd is not None else None
+    return _run(lambda stop: inbox.run(settings, stop, serving_on=serving_on), options)
 
 
 def _run(program: Callable[[asyncio.Event], Coroutine[Any, Any, None]], options: argparse.Namespace) -> int:
@@ -186,3 +194,8 @@ def _when_parent_ends(then: Callable[[], object]) -> None:
         then()
 
     threading.Thread(target=wait, name="watches the supervisor", daemon=True).start()
+
+
+def _parent_ended() -> bool:
+    """Whether the supervisor is gone: nothing is ever written to standard input, so only its end can be read."""
+    return bool(select.select([sys.stdin.fileno()], [], [], 0)[0])

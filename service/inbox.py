@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import re
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from service import listening
 from service.settings import PREFIX, Settings, SettingsError
 
 KEEP = 1000
@@ -122,22 +124,36 @@ class Inbox:
         """Called by aiosmtpd with each message."""
         content = envelope.content
         assert isinstance(content, bytes)
-        message = self.add(envelope.mail_from or "", envelope.rcpt_tos, content)
+        try:
+            message = self.add(envelope.mail_from or "", envelope.rcpt_tos, content)
+        except OSError as error:
+            return f"452 4.3.1 the inbox cannot keep it: {error.strerror}"
         return f"250 2.0.0 kept as {message.id}"
 
 
-async def run(settings: Settings, stop: asyncio.Event, ready: Callable[[int], None] | None = None) -> None:
+async def run(
+    settings: Settings,
+    stop: asyncio.Event,
+    ready: Callable[[int], None] | None = None,
+    *,
+    serving_on: socket.socket | None = None,
+) -> None:
     """Serve on the loopback at the inbox's port until *stop* is set.
 
     Args:
         settings: `inbox_port` (0: any free one) and `data_dir`.
         stop: Ends it.
         ready: Called with the port once it listens.
+        serving_on: A socket that listens there already.
 
     Raises:
-        SettingsError: The port is taken.
+        SettingsError: The port is taken, or the data directory cannot be written.
     """
-    inbox = Inbox(folder(settings.data_dir))
+    try:
+        inbox = Inbox(folder(settings.data_dir))
+    except OSError as error:
+        why = f"{error.filename}: {error.strerror}"
+        raise SettingsError(f"{PREFIX}DATA_DIR={settings.data_dir} cannot be used: {why}") from error
     loop = asyncio.get_running_loop()
 
     def session() -> SMTP:
@@ -145,10 +161,7 @@ async def run(settings: Settings, stop: asyncio.Event, ready: Callable[[int], No
             inbox, hostname="inbox", ident="catch-all inbox", data_size_limit=_LARGEST, enable_SMTPUTF8=True, loop=loop
         )
 
-    try:
-        server = await loop.create_server(session, "127.0.0.1", settings.inbox_port)
-    except OSError as error:
-        raise SettingsError(f"{PREFIX}INBOX_PORT={settings.inbox_port} cannot be used: {error.strerror}") from error
+    server = await loop.create_server(session, sock=serving_on or listening.for_inbox(settings))
     async with server:
         if ready is not None:
             ready(server.sockets[0].getsockname()[1])

@@ -16,10 +16,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
-from service import exits
-from service.settings import PREFIX, Settings, SettingsError
+from service import exits, listening
+from service.settings import PREFIX, Settings
+from service.store import disk
+from service.store.errors import StoreUnavailable
 from zqueue import EmbeddedServer
 
 _log = logging.getLogger(__name__)
@@ -91,35 +94,42 @@ class Supervisor:
         self._announce = announce
         self._children: list[Child] = []
         self._stop = asyncio.Event()
-        self._api_socket = listen(settings)
+        # Opened before anything is started: a port that is taken is found out while there is nothing to stop yet.
+        self._api_socket = listening.for_api(settings)
+        self._inbox_socket = listening.for_inbox(settings) if settings.smtp_url is None else None
         self._valkey = EmbeddedServer(settings.data_dir / "valkey") if settings.redis_url is None else None
 
     async def run(self) -> int:
         """Run until a signal, or until a child refuses to work; the exit status.
 
         Raises:
+            StoreUnavailable: The data directory cannot be written.
             QueueUnavailable: The embedded server could not be started.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._signalled)
         try:
+            _prepare(self._settings.data_dir)
             if self._valkey is not None:
                 await asyncio.to_thread(self._valkey.ensure)
             return await self._keep_all_running()
         finally:
             self._api_socket.close()
+            if self._inbox_socket is not None:
+                self._inbox_socket.close()
             if self._valkey is not None:
                 await asyncio.to_thread(self._valkey.shut_down)
 
     async def _keep_all_running(self) -> int:
-        inbox_port = self._settings.inbox_port or free_port()
+        inbox_port = self._settings.inbox_port
+        if self._inbox_socket is not None:
+            inbox_port = self._inbox_socket.getsockname()[1]
         environment = {f"{PREFIX}INBOX_PORT": str(inbox_port)}
-        fd = self._api_socket.fileno()
-        inbox = Child("the inbox", ["inbox", "--supervised"], environment=environment, fds=())
-        worker = Child("the worker", ["worker", "--supervised"], environment=environment, fds=())
-        api = Child("the API", ["api", "--supervised", "--fd", str(fd)], environment=environment, fds=(fd,))
-        self._children = [api, worker] if self._settings.smtp_url is not None else [inbox, api, worker]
+        inbox = self._child("the inbox", "inbox", environment, self._inbox_socket)
+        worker = self._child("the worker", "worker", environment)
+        api = self._child("the API", "api", environment, self._api_socket)
+        self._children = [api, worker] if self._inbox_socket is None else [inbox, api, worker]
         running = {asyncio.create_task(child.keep_running()): child for child in self._children}
         announcing = asyncio.create_task(self._announce_when_ready(inbox_port))
         stopping = asyncio.create_task(self._stop.wait())
@@ -136,6 +146,13 @@ class Supervisor:
                 await asyncio.wait(tasks)
         return ended[0] if ended else exits.OK
 
+    def _child(
+        self, name: str, command: str, environment: dict[str, str], serving_on: socket.socket | None = None
+    ) -> Child:
+        fds = () if serving_on is None else (serving_on.fileno(),)
+        arguments = [command, "--supervised", *(word for fd in fds for word in ("--fd", str(fd)))]
+        return Child(name, arguments, environment=environment, fds=fds)
+
     def _signalled(self) -> None:
         if self._stop.is_set():
             for child in self._children:
@@ -151,29 +168,14 @@ class Supervisor:
             await asyncio.sleep(_LOOK_S)
 
 
-def listen(settings: Settings) -> socket.socket:
-    """A socket that listens where the API is to be; it outlives an API that has to be started again.
-
-    Raises:
-        SettingsError: The address cannot be used, for one because the port is taken.
-    """
+def _prepare(data_dir: Path) -> None:
+    """Make the data directory, so that an error is about it and not about something in it."""
     try:
-        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        disk.make_folder(data_dir)
     except OSError as error:
-        why = error.strerror or str(error)
-        raise SettingsError(
-            f"{PREFIX}HOST={settings.host} {PREFIX}PORT={settings.port} cannot be listened on: {why}"
-        ) from error
-    listening.set_inheritable(True)
-    return listening
-
-
-def free_port() -> int:
-    """A port of the loopback interface that is free just now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+        raise disk.unavailable(data_dir, error) from error
+    if not os.access(data_dir, os.W_OK | os.X_OK):
+        raise StoreUnavailable("not_writable", "it cannot be written to")
 
 
 async def _answers(host: str, port: int) -> bool:
