@@ -95,7 +95,7 @@ class Reconciler:
             lost = [email for email in chunk if email.job_id in missing and self._needs_job(email)]
             if lost:
                 await self._queue.enqueue_many([self._job(email) for email in lost])
-                _log.info("%d e-mails were not in the queue and are again, the first is %s", len(lost), lost[0].id)
+                _log.info("e-mails that the queue had lost are in it again: %d, the first is %s", len(lost), lost[0].id)
             restored += len(lost)
         return restored
 
