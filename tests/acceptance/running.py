@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -19,6 +20,8 @@ import httpx
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+
+_MARK = "STARTED_BY_TEST"
 
 LEAST: dict[str, Any] = {"from": "me@example.com", "to": "you@example.com", "subject": "Hello", "text": "It is time."}
 """An e-mail that is accepted."""
@@ -41,18 +44,20 @@ def ahead(seconds: float) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 
-def environment(data_dir: Path, settings: dict[str, str]) -> dict[str, str]:
+def environment(data_dir: Path, settings: dict[str, str], mark: str = "") -> dict[str, str]:
     """What a command is started with: nothing of the service's from outside the test."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("SERVICE_", "ZQUEUE_"))}
     own = {"DATA_DIR": str(data_dir), "PORT": "0", "INBOX_PORT": "0"} | settings
-    return inherited | {"PYTHONPATH": str(ROOT)} | {f"SERVICE_{key}": value for key, value in own.items()}
+    test = {"PYTHONPATH": str(ROOT), _MARK: mark}
+    return inherited | test | {f"SERVICE_{key}": value for key, value in own.items()}
 
 
 def run(data_dir: Path, *arguments: str, timeout: float = 30.0, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m service ARGUMENTS`` to its end."""
-    return subprocess.run(
+    """Run ``python -m service ARGUMENTS`` to its end, after which nothing that it started may live."""
+    mark = secrets.token_hex(8)
+    ended = subprocess.run(
         [sys.executable, "-m", "service", *arguments],
-        env=environment(data_dir, settings),
+        env=environment(data_dir, settings, mark),
         cwd=data_dir.parent,
         capture_output=True,
         text=True,
@@ -60,17 +65,23 @@ def run(data_dir: Path, *arguments: str, timeout: float = 30.0, **settings: str)
         check=False,
         stdin=subprocess.DEVNULL,
     )
+    assert living(mark, data_dir / "valkey") == {}
+    return ended
 
 
-def processes(data_dir: Path) -> dict[int, str]:
-    """Every living process that was started, by whomever, for this data directory: its command line by its id."""
-    mark = f"SERVICE_DATA_DIR={data_dir}".encode()
+def living(mark: str, folder: Path | None = None) -> dict[int, str]:
+    """Every living process that has this mark in its environment, as children have it too: command lines by id.
+
+    Valkey writes its title over its environment; it is known by *folder*, in which it works.
+    """
+    variable = f"{_MARK}={mark}".encode()
     found = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal():
             continue
         with contextlib.suppress(OSError):
-            if mark in (entry / "environ").read_bytes().split(b"\0"):
+            marked = variable in (entry / "environ").read_bytes().split(b"\0")
+            if marked or (folder is not None and (entry / "cwd").readlink() == folder):
                 found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
     return found
 
@@ -83,17 +94,19 @@ class Service:
     Args:
         folder: Where it is started; made if missing. What it prints goes to files beside its data directory.
         settings: `SERVICE_*` variables without their prefix.
-        data_dir: None for ``data`` in *folder*.
+        data_dir: That of another one, to share it; None for ``data`` in *folder*.
     """
 
     def __init__(self, folder: Path, settings: dict[str, str] | None = None, *, data_dir: Path | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.data_dir = data_dir or folder / "data"
+        self._shares = data_dir is not None
         self.settings = settings or {}
         self.url = ""
         self.http = httpx.Client()
         self._process: subprocess.Popen[bytes] | None = None
+        self._mark = secrets.token_hex(8)
 
     def __enter__(self) -> Service:
         self.start()
@@ -107,9 +120,13 @@ class Service:
                 self.stop()
         finally:
             self.http.close()
-            for pid in processes(self.data_dir):
+            for pid in self.processes():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+
+    def processes(self) -> dict[int, str]:
+        """Everything alive that it started, itself included: command lines by process id."""
+        return living(self._mark, None if self._shares else self.data_dir / "valkey")
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -132,7 +149,7 @@ class Service:
         with (self.folder / "stdout.txt").open("wb") as out, (self.folder / "stderr.txt").open("wb") as err:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "service", "up"],
-                env=environment(self.data_dir, self.settings),
+                env=environment(self.data_dir, self.settings, self._mark),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -140,6 +157,7 @@ class Service:
             )
         announced = eventually(self._announced, "an announcement", timeout=60)
         self.url = announced[1]
+        self.http.close()
         self.http = httpx.Client(base_url=self.url, timeout=15)
 
     def _announced(self) -> re.Match[str] | None:
@@ -156,7 +174,7 @@ class Service:
         """The process id of the child that runs *command*, once there is one."""
 
         def look() -> int | None:
-            for pid, line in processes(self.data_dir).items():
+            for pid, line in self.processes().items():
                 if f"-m service {command}" in line or (command == "valkey" and "valkey-server" in line):
                     return pid
             return None
