@@ -47,9 +47,11 @@ def _wrong_state(_request: Request, error: Exception) -> Response:
     return problem(409, f"email_{error.status}", f"It is too late to {error.step} this e-mail: {why}.")
 
 
-def _too_large(_request: Request, error: Exception) -> Response:
-    # The rest of the body is not read, so this connection cannot be used again.
-    return problem(413, "body_too_large", str(error), headers={"Connection": "close"})
+def _too_large(request: Request, error: Exception) -> Response:
+    # A client in the midst of its body meets a reset instead of this answer if the connection is closed: the server
+    # lets what is left of the body pass by. One that asked first (RFC 9110, section 10.1.1) need not send it at all.
+    headers = {"Connection": "close"} if "expect" in request.headers else None
+    return problem(413, "body_too_large", str(error), headers=headers)
 
 
 def _unsupported(_request: Request, error: Exception) -> Response:
