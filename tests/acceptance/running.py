@@ -27,6 +27,7 @@ LEAST: dict[str, Any] = {"from": "me@example.com", "to": "you@example.com", "sub
 """An e-mail that is accepted."""
 
 T = TypeVar("T")
+Ended = subprocess.CompletedProcess[str]
 
 
 def eventually(look: Callable[[], T | None], what: str, timeout: float = 20.0) -> T:
@@ -52,16 +53,23 @@ def environment(data_dir: Path, settings: dict[str, str], mark: str = "") -> dic
     return inherited | test | {f"SERVICE_{key}": value for key, value in own.items()}
 
 
-def run(data_dir: Path, *arguments: str, timeout: float = 30.0, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m service ARGUMENTS`` to its end, after which nothing that it started may live."""
+def run(data_dir: Path, *arguments: str, folder: Path | None = None, **settings: str) -> Ended:
+    """Run ``python -m service ARGUMENTS`` to its end, after which nothing that it started may live.
+
+    Args:
+        data_dir: Its data directory.
+        arguments: Of the command line.
+        folder: Where it is started; None for the one above the data directory.
+        settings: `SERVICE_*` variables without their prefix.
+    """
     mark = secrets.token_hex(8)
     ended = subprocess.run(
         [sys.executable, "-m", "service", *arguments],
         env=environment(data_dir, settings, mark),
-        cwd=data_dir.parent,
+        cwd=folder or data_dir.parent,
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=30,
         check=False,
         stdin=subprocess.DEVNULL,
     )
@@ -100,7 +108,7 @@ class Service:
     def __init__(self, folder: Path, settings: dict[str, str] | None = None, *, data_dir: Path | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.data_dir = data_dir or folder / "data"
+        self.data_dir = data_dir or Path((settings or {}).get("DATA_DIR", folder / "data"))
         self._shares = data_dir is not None
         self.settings = settings or {}
         self.url = ""

@@ -153,9 +153,10 @@ def test_a_body_that_is_not_fit(service: Service, body: bytes, words: str) -> No
     assert words in response.json()["detail"]
 
 
-def test_a_body_that_is_too_large(service: Service) -> None:
-    """413 with the limit, whether or not its length was told beforehand."""
-    body = json.dumps(LEAST | {"text": "a" * 1024 * 1024}).encode()
+@pytest.mark.parametrize("times", [1, 3, 20])
+def test_a_body_that_is_too_large(service: Service, times: int) -> None:
+    """413 with the limit, whether or not its length was told beforehand, also to who sends on regardless."""
+    body = json.dumps(LEAST | {"text": "a" * times * 1024 * 1024}).encode()
     for content in (body, iter([body])):
         response = service.http.post("/v1/emails", content=content, headers=JSON)
         assert refused(response) == (413, "body_too_large", {})
