@@ -2,7 +2,8 @@
 -- Times are us since the epoch. Numbers go back to the server through int(): `..` would write 1.7e+15.
 local call = redis.call
 local DUE = {KEYS[1], KEYS[2], KEYS[3]}
-local LEASED, JOBS, CLAIMS, ATTEMPTS, DEAD, WAKE, WORKERS = KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local LEASED, JOBS, CLAIMS, ATTEMPTS = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local DEAD, WAKE, WORKERS = KEYS[8], KEYS[9], KEYS[10]
 local CAP = 5000000 -- the longest anyone sleeps; a lost wake-up costs at most this
 local MOST = 1000 -- jobs a script takes; callers send chunks of 100
 

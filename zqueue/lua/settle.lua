@@ -25,9 +25,8 @@ local function fail(id, failed)
   call('HSET', ATTEMPTS, id, failures(call('HGET', ATTEMPTS, id)) + 1 .. ':' .. failed)
 end
 
-local acked, ended, buried = {}, {}, false
+local acked, ended, seen, buried = {}, {}, {}, false
 local entries = call('HMGET', CLAIMS, unpack(ids))
-local seen = {}
 for n, id in ipairs(ids) do
   local at = FIRST + (n - 1) * WIDTH
   local token, verb, delay, failed = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4]
