@@ -1,4 +1,7 @@
-"""``python -m service ...``: the service's programs."""
+"""``python -m service ...``: the service's programs.
+
+Each imports what it runs only once it runs: `up` has four processes to start, and a wrong setting is told at once.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,9 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-import uvicorn
-
-from service import exits, inbox, listening, logs, worker
-from service.app import create_app, opened
-from service.dispatch import ForeignJob
+from service import exits, listening
 from service.settings import PREFIX, Settings, SettingsError, load
 from service.store.errors import StoreDamaged, StoreError
-from service.supervise import Supervisor
 from zqueue import EmbeddedServer, QueueUnavailable
 
 _log = logging.getLogger(__name__)
@@ -37,6 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load()
     except SettingsError as error:
         return _refuse(exits.USAGE, str(error))
+    from service import logs
+
     logs.configure(settings)
     run: Callable[[Settings, argparse.Namespace], int] = options.run
     try:
@@ -47,8 +47,6 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse(exits.DAMAGED, f"the store is damaged and nothing was started: {error}")
     except StoreError as error:
         return _refuse(exits.UNAVAILABLE, f"the store in {PREFIX}DATA_DIR={settings.data_dir} cannot be used: {error}")
-    except ForeignJob as error:
-        return _refuse(exits.UNAVAILABLE, f"{error}; give each data directory a Redis database of its own")
     except QueueUnavailable as error:
         return _refuse(exits.UNAVAILABLE, str(error))
     except KeyboardInterrupt:
@@ -77,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(settings: Settings, _options: argparse.Namespace) -> int:
+    from service.supervise import Supervisor
+
     def announce(url: str, inbox_port: int) -> None:
         print(_announcement(settings, url, inbox_port), flush=True)
 
@@ -105,6 +105,17 @@ Schedule an e-mail for 5 seconds from now{", then look into the inbox" if to_inb
 
 
 def _api(settings: Settings, options: argparse.Namespace) -> int:
+    import uvicorn
+
+    from service.app import create_app, opened
+
+    class Server(uvicorn.Server):
+        """A server that leaves signals to its program."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
     serving_on = listening.for_api(settings) if options.fd is None else None
 
     async def serve(stop: asyncio.Event) -> None:
@@ -118,7 +129,7 @@ def _api(settings: Settings, options: argparse.Namespace) -> int:
                 lifespan="on",
                 timeout_graceful_shutdown=10,
             )
-            server = _Server(config)
+            server = Server(config)
             serving = asyncio.create_task(server.serve())
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -129,16 +140,14 @@ def _api(settings: Settings, options: argparse.Namespace) -> int:
     return _run(serve, options)
 
 
-class _Server(uvicorn.Server):
-    """A server that leaves signals to its program."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 def _worker(settings: Settings, options: argparse.Namespace) -> int:
-    status = _run(lambda stop: worker.run(settings, stop), options)
+    from service import worker
+    from service.dispatch import ForeignJob
+
+    try:
+        status = _run(lambda stop: worker.run(settings, stop), options)
+    except ForeignJob as error:
+        return _refuse(exits.UNAVAILABLE, f"{error}; give each data directory a Redis database of its own")
     if options.supervised and settings.redis_url is None and _parent_ended():
         # The supervisor was killed before it could do this.
         EmbeddedServer(settings.data_dir / "valkey").shut_down()
@@ -146,6 +155,8 @@ def _worker(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _inbox(settings: Settings, options: argparse.Namespace) -> int:
+    from service import inbox
+
     serving_on = socket.socket(fileno=options.fd) if options.fd is not None else None
     return _run(lambda stop: inbox.run(settings, stop, serving_on=serving_on), options)
 
