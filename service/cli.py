@@ -116,13 +116,13 @@ def _api(settings: Settings, options: argparse.Namespace) -> int:
         def capture_signals(self) -> Iterator[None]:
             yield
 
-    serving_on = listening.for_api(settings) if options.fd is None else None
+    # Given as a number it would be taken for a Unix socket, and each answer would wait for the client's delayed ACK.
+    serving_on = listening.for_api(settings) if options.fd is None else socket.socket(fileno=options.fd)
 
     async def serve(stop: asyncio.Event) -> None:
         async with opened(settings) as state:
             config = uvicorn.Config(
                 create_app(state),
-                fd=options.fd if serving_on is None else serving_on.fileno(),
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -130,7 +130,7 @@ def _api(settings: Settings, options: argparse.Namespace) -> int:
                 timeout_graceful_shutdown=10,
             )
             server = Server(config)
-            serving = asyncio.create_task(server.serve())
+            serving = asyncio.create_task(server.serve(sockets=[serving_on]))
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             server.should_exit = True

@@ -87,3 +87,9 @@ def test_a_time_just_past_means_now(service: Service) -> None:
     record = service.accept(subject="just past", scheduled_at=ahead(-290))
     assert abs(moment(record["scheduled_at"]) - moment(record["created_at"])) < timedelta(seconds=1)
     assert lateness(service, record) < 1000
+
+
+def test_an_answer_is_sent_as_one(service: Service) -> None:
+    """No answer on a connection that stays open waits 40 ms for the client's delayed acknowledgement."""
+    took = [service.http.get("/healthz").elapsed for _ in range(20)]
+    assert min(took) < timedelta(milliseconds=35)
