@@ -77,9 +77,13 @@ def create_app(state: AppState) -> Starlette:
     async def lifespan(_app: Starlette) -> AsyncIterator[AppState]:
         yield state
 
-    return Starlette(
+    app = Starlette(
         routes=ROUTES,
         middleware=[Middleware(AccessLog), Middleware(Guard)],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = (
+        False  # to most clients of a POST a redirect is an empty answer; a 404 says what is wrong
+    )
+    return app

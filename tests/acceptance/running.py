@@ -152,8 +152,8 @@ class Service:
         """Its standard error so far, and its children's."""
         return (self.folder / "stderr.txt").read_text("utf-8")
 
-    def start(self) -> None:
-        """Start it and wait until it says where it is."""
+    def launch(self) -> None:
+        """Start it, and wait for nothing."""
         with (self.folder / "stdout.txt").open("wb") as out, (self.folder / "stderr.txt").open("wb") as err:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "service", "up"],
@@ -163,6 +163,10 @@ class Service:
                 stdout=out,
                 stderr=err,
             )
+
+    def start(self) -> None:
+        """Start it and wait until it says where it is."""
+        self.launch()
         announced = eventually(self._announced, "an announcement", timeout=60)
         self.url = announced[1]
         self.http.close()

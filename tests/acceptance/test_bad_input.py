@@ -182,6 +182,7 @@ def test_a_body_of_another_kind(service: Service, headers: dict[str, str], words
     ("method", "path", "expected", "words"),
     [
         ("GET", "/v1/email", (404, "not_found"), "There is nothing at this address"),
+        ("POST", "/v1/emails/", (404, "not_found"), "There is nothing at this address"),
         (*("GET", f"/v1/emails/{NOBODYS}"), (404, "email_not_found"), "There is no e-mail with this id."),
         ("GET", "/v1/emails/17", (404, "email_not_found"), "There is no e-mail with this id."),
         ("POST", "/v1/emails/17/cancel", (404, "email_not_found"), "There is no e-mail with this id."),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,29 @@ def test_what_was_scheduled_survives_a_killed_supervisor(tmp_path: Path) -> None
 
 def _answers(service: Service) -> bool:
     return service.http.get("/healthz").status_code == 200
+
+
+def test_ctrl_c_while_it_starts(tmp_path: Path) -> None:
+    """Whenever it comes, it ends what was started so far, and shows no traceback."""
+    for number, started in enumerate((_loading, _has_valkey, _has_children)):
+        service = Service(tmp_path / str(number))
+        service.launch()
+        with contextlib.ExitStack() as stack:
+            stack.push(service)
+            eventually(partial(started, service), started.__name__)
+            assert service.stop(signal.SIGINT) in (0, -signal.SIGINT)
+            assert service.processes() == {}
+            assert (service.printed, service.logged.count("Traceback")) == ("", 0)
+
+
+def _loading(service: Service) -> bool:
+    maps = Path(f"/proc/{service.process.pid}/maps")
+    return "pydantic_core" in maps.read_text()
+
+
+def _has_valkey(service: Service) -> bool:
+    return any("valkey-server" in line for line in service.processes().values())
+
+
+def _has_children(service: Service) -> bool:
+    return any("-m service worker" in line for line in service.processes().values())
