@@ -40,6 +40,8 @@ async def test_by_count(bench: Bench) -> None:
     await _bury(bench, "a", dead=dead)
     assert (await bench.state())["dead"] == {"a": S, "c": 0}
     assert sorted((await bench.state())["attempts"]) == ["a", "c"]
+    await bench.claim(worker="w", dead=dead)
+    assert (await bench.state())["dead"] == {"a": S, "c": 0}, "exactly at the bound nothing goes"
 
 
 async def test_none_are_kept(bench: Bench) -> None:

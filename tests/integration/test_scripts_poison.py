@@ -60,6 +60,16 @@ async def test_only_one_job_on_its_last_delivery_at_a_time(bench: Bench) -> None
     assert state["claims"]["b"] == ("f00d", 2, 0), "put off, not delivered"
 
 
+async def test_the_last_delivery_but_one_does_not_count(bench: Bench) -> None:
+    """A job that has a delivery left after this one runs beside a suspect."""
+    await bench.put("b")
+    await _crash(bench, 1)
+    await bench.put("a", at=-1)
+    await _crash(bench, 1)
+    claimed = await bench.claim(most=3)
+    assert [(each.id, each.deliveries) for each in claimed.deliveries] == [(b"a", 2), (b"b", 3)]
+
+
 async def test_without_leave_no_last_delivery_is_taken(bench: Bench) -> None:
     """A worker that is running a suspect already gets none of them; one that is not gets one later."""
     await bench.put("a", "b")
