@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.integration.script_bench import LEASE, Bench, S, envelopes
 from zqueue.commands import Dead
 
@@ -60,14 +62,17 @@ async def test_only_one_job_on_its_last_delivery_at_a_time(bench: Bench) -> None
     assert state["claims"]["b"] == ("f00d", 2, 0), "put off, not delivered"
 
 
-async def test_the_last_delivery_but_one_does_not_count(bench: Bench) -> None:
-    """A job that has a delivery left after this one runs beside a suspect."""
+@pytest.mark.parametrize(("solo_ok", "expected"), [(True, [(b"a", 2), (b"b", 3)]), (False, [(b"a", 2)])])
+async def test_the_last_delivery_but_one_does_not_count(
+    bench: Bench, solo_ok: bool, expected: list[tuple[bytes, int]]
+) -> None:
+    """A job that has a delivery left after this one runs beside a suspect, and where a suspect may not."""
     await bench.put("b")
     await _crash(bench, 1)
     await bench.put("a", at=-1)
     await _crash(bench, 1)
-    claimed = await bench.claim(most=3)
-    assert [(each.id, each.deliveries) for each in claimed.deliveries] == [(b"a", 2), (b"b", 3)]
+    claimed = await bench.claim(most=3, solo_ok=solo_ok)
+    assert [(each.id, each.deliveries) for each in claimed.deliveries] == expected
 
 
 async def test_without_leave_no_last_delivery_is_taken(bench: Bench) -> None:
