@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+import subprocess
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import unique_name
+from tests.integration.conftest import StartServer
 from tests.queue_state import command
 from zqueue import Bury, CorruptJob, InvalidJob, Job, JobState, NewJob, Priority, Queue, Worker
 from zqueue.connect import Link
@@ -35,6 +40,36 @@ async def test_the_cursor_may_have_been_cancelled(any_queue: Queue) -> None:
     assert await any_queue.cancel("2")
     assert await any_queue.cancel("3")
     assert [job.id for job in await any_queue.jobs(JobState.SCHEDULED, after=page[-1])] == ["4", "5"]
+
+
+async def test_pages_do_not_depend_on_the_servers_locale(
+    start_server: StartServer, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the server's Lua sorts a before B, as people do, a page still follows the order of the sorted set."""
+    made = await asyncio.to_thread(_make_locale, tmp_path / "en_US.UTF-8")
+    if not made:
+        pytest.skip("no locale can be made here: apt-get install locales")
+    monkeypatch.setenv("LOCPATH", str(tmp_path))
+    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
+    ids = ["A", "Ab", "B", "_", "a", "aB", "b", "ä"]
+    async with Queue("q", start_server(kind=kind).url) as queue:
+        link = Link(queue.address)
+        assert await command(link, "EVAL", "return 'a' < 'B'", 0) == 1, "it does sort so"
+        await link.close()
+        await queue.enqueue_many([NewJob(1, id=each, at=AT) for each in ids])
+        seen: list[Job] = []
+        while page := await queue.jobs(JobState.SCHEDULED, limit=1, after=seen[-1] if seen else None):
+            seen += page
+            assert len(seen) <= len(ids)
+    assert [job.id for job in seen] == ids
+
+
+def _make_locale(folder: Path) -> bool:
+    localedef = shutil.which("localedef")
+    if localedef is None:
+        return False
+    subprocess.run([localedef, "-i", "en_US", "-f", "UTF-8", folder], check=False, capture_output=True)
+    return folder.exists()
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1001, 1.5, True, None, "10"])
