@@ -55,9 +55,9 @@ local function look(set, lane_moves)
   end
 end
 
+call('ZREMRANGEBYSCORE', WORKERS, '-inf', int(now - 60000000)) -- a delete first, for a full server: see extend
 if worker ~= '' then
   call('ZADD', WORKERS, int(now), worker)
-  call('ZREMRANGEBYSCORE', WORKERS, '-inf', int(now - 60000000))
   trim(keep, kept, now)
 end
 look(LEASED, false)

@@ -9,6 +9,9 @@ local ids = {}
 for at = FIRST, #ARGV, WIDTH do ids[#ids + 1] = ARGV[at] end
 if #ids == 0 then return answer end
 
+-- A server out of memory lets a script write that has begun with a delete: no lease shall end because memory has.
+call('ZREM', WORKERS, '')
+
 local entries, renewed = call('HMGET', CLAIMS, unpack(ids)), {}
 for n, id in ipairs(ids) do
   local token = ARGV[FIRST + (n - 1) * WIDTH + 1]

@@ -41,9 +41,9 @@ for n, id in ipairs(ids) do
     if verb == 'ack' then
       acked[#acked + 1] = id
     elseif verb == 'bury' then
-      fail(id, failed)
-      call('ZREM', LEASED, id)
+      call('ZREM', LEASED, id) -- a delete first, for a full server: see extend
       call('ZADD', DEAD, int(now), id)
+      fail(id, failed)
       buried = true
     elseif verb == 'release' then
       again(id, delay > 0 and now + delay or due)
@@ -52,8 +52,8 @@ for n, id in ipairs(ids) do
         call('HSET', CLAIMS, id, ':' .. deliveries - 1 .. ':' .. int(due))
       end
     else
-      if verb == 'retry' then fail(id, failed) end
       again(id, now + delay)
+      if verb == 'retry' then fail(id, failed) end
     end
   end
 end
