@@ -164,12 +164,18 @@ async def test_out_of_memory(start_server: StartServer, kind: str, connect: Conn
         assert (await queue.enqueue(2, id="b", delay=60)).created
 
 
-async def test_a_new_queue_on_a_full_server(start_server: StartServer) -> None:
+async def test_a_new_queue_on_a_full_server(start_server: StartServer, connect: Connect) -> None:
     """The very first call names the server's reason, and no wrong format."""
     server = start_server("--maxmemory", "1")
     async with Queue("q", server.url) as queue:
         with pytest.raises(QueueUnavailable, match=r"^the server answered an error: .*'maxmemory'"):
             await queue.enqueue(1)
+        link = connect(server)
+        await command(link, "CONFIG", "SET", "maxmemory", "0")
+        assert await queue.missing(["a"]) == ["a"]
+        await command(link, "CONFIG", "SET", "maxmemory", "1")
+        with pytest.raises(QueueUnavailable, match="'maxmemory'"):
+            await queue.incarnation()
 
 
 async def test_a_server_that_cannot_save(
