@@ -13,6 +13,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
+from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection, Connection, UnixDomainSocketConnection, parse_url
 from redis.asyncio.retry import Retry as ClientRetry
 from redis.backoff import NoBackoff
@@ -169,7 +170,7 @@ class Link:
             async with asyncio.timeout(self._timeout):
                 if not connection.is_connected:
                     await self._connect()
-                packed = connection.pack_commands(commands)
+                packed = b"".join([pack_command(command) for command in commands])
                 sent = True
                 await connection.send_packed_command(packed, check_health=False)
                 return [await self._reply() for _ in commands]
@@ -192,8 +193,8 @@ class Link:
     async def _connect(self) -> None:
         """Connect, and make sure that the other end takes writes: an idle claim on a demoted master *succeeds*."""
         await self._connection.connect()  # type: ignore[no-untyped-call]
-        greetings = (("ROLE",), ("CLIENT", "ID"))
-        await self._connection.send_packed_command(self._connection.pack_commands(greetings), check_health=False)
+        greetings: tuple[tuple[Any, ...], ...] = (("ROLE",), ("CLIENT", "ID"))
+        await self._connection.send_packed_command(b"".join([pack_command(each) for each in greetings]), check_health=False)
         role, client_id = await self._reply(), await self._reply()
         if isinstance(role, list) and role[0] != b"master":
             raise _NotMaster(f"READONLY: this server is a {role[0].decode()}, not a master")
