@@ -194,7 +194,9 @@ class Link:
         """Connect, and make sure that the other end takes writes: an idle claim on a demoted master *succeeds*."""
         await self._connection.connect()  # type: ignore[no-untyped-call]
         greetings: tuple[tuple[Any, ...], ...] = (("ROLE",), ("CLIENT", "ID"))
-        await self._connection.send_packed_command(b"".join([pack_command(each) for each in greetings]), check_health=False)
+        await self._connection.send_packed_command(
+            b"".join([pack_command(each) for each in greetings]), check_health=False
+        )
         role, client_id = await self._reply(), await self._reply()
         if isinstance(role, list) and role[0] != b"master":
             raise _NotMaster(f"READONLY: this server is a {role[0].decode()}, not a master")
