@@ -31,7 +31,7 @@ class Item(NamedTuple):
 
     id: str
     token: str
-    verb: str
+    verb: Literal["ack", "retry", "snooze", "bury", "release"]
     delay: int = 0
     error: str = ""
 
@@ -134,9 +134,9 @@ class QueueModel:
         self, limit: int, lease: int, token: str, max_deliveries: int, *, solo_ok: bool, worker: str = ""
     ) -> Claimed:
         """Lease expired leases, then what is due, lane by lane, each in the order of (time, id)."""
+        self.workers = {each: at for each, at in self.workers.items() if at > self.now - SEEN}
         if worker:
             self.workers[worker] = self.now
-            self.workers = {each: at for each, at in self.workers.items() if at > self.now - SEEN}
             self._trim()
         taken: list[Delivery] = []
         for place in (self.leased, *self.lanes):
@@ -231,6 +231,10 @@ class QueueModel:
         workers = sum(at >= self.now - SEEN for at in self.workers.values())
         return len(dues), sum(due <= self.now for due in dues), len(self.leased), len(self.dead), workers
 
+    def head(self) -> int | None:
+        """When something next wants a worker."""
+        return min((at for place in (*self.lanes, self.leased) for at in place.values()), default=None)
+
     # Steps
 
     def _admit(self, job: New) -> int | None:
@@ -276,7 +280,8 @@ class QueueModel:
         return True
 
     def _head(self) -> int:
-        return min((at for place in (*self.lanes, self.leased) for at in place.values()), default=NEVER)
+        head = self.head()
+        return NEVER if head is None else head
 
     def _touch(self, at: int, before: int) -> None:
         """Push the token for what became runnable at *at*, when the head had been *before*."""
