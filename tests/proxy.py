@@ -7,7 +7,6 @@ plan can say "the second claim": `Request.names` holds ``claim`` where the wire 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -180,11 +179,9 @@ class Proxy:
                 writer.write(said)
                 await writer.drain()
         finally:
+            server.transport.abort()
             incoming.cancel()
             await asyncio.wait({incoming})
-            with contextlib.suppress(OSError):
-                server.close()
-                await server.wait_closed()
 
 
 def _parser() -> hiredis.Reader:
