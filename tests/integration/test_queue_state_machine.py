@@ -245,7 +245,7 @@ def test_scripts_do_what_the_model_does(any_server: Server, pytestconfig: pytest
     """Enqueue, claim, settle, extend, cancel, expiry and inspection agree with the model in answers and state."""
     seeded = pytestconfig.getoption("--hypothesis-seed") is not None
     chosen = settings(
-        max_examples=60,
+        max_examples=100,
         stateful_step_count=50,
         deadline=None,
         database=None,
