@@ -159,7 +159,11 @@ def _fits(words: list[str]) -> bool:
 
 def _words(value: str) -> list[str]:
     """*value* cut before each run of whitespace that a word follows; joined again it is the same."""
-    return re.findall(r"[ \t]*[^ \t]+(?:[ \t]+$)?", value) or [value]
+    # No part of this can fail late, so a long run of blanks is read once and not from each of them again.
+    words: list[str] = re.findall(r"[ \t]+[^ \t]*|[^ \t]+", value)
+    if len(words) > 1 and words[-1].isspace():
+        words[-2:] = [words[-2] + words[-1]]
+    return words or [value]
 
 
 def _join(words: list[str], *, first: bool = False) -> list[str]:
