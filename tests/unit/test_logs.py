@@ -60,3 +60,20 @@ def test_console_lines_are_plain_and_below_the_level_silent(capsys: pytest.Captu
     assert "seen" in line
     assert "n=1" in line
     assert "\x1b" not in line
+
+
+def test_a_traceback_shows_no_values(capsys: pytest.CaptureFixture[str]) -> None:
+    """The text of an e-mail or a password that a function holds when it fails is not in the log."""
+
+    def send(password: str) -> None:
+        raise PermissionError(len(password))
+
+    configure(settings("console"))
+    try:
+        send("".join(("open", "sesame")))
+    except PermissionError:
+        logging.getLogger("service.x").exception("broken")
+    logged = capsys.readouterr().err
+    assert "in send" in logged
+    assert "PermissionError: 10" in logged
+    assert "opensesame" not in logged
