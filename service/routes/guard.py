@@ -44,7 +44,7 @@ def refuse(headers: Headers) -> tuple[str, str] | None:
     if any(name in headers for name in _FORWARDED):
         return "forwarded", "Without API keys requests that come through a proxy are not served."
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != hosts[0]:
+    if origin is not None and origin not in (f"http://{hosts[0]}", f"https://{hosts[0]}"):
         return "cross_origin", "Pages of other sites may not use this API."
     return None
 

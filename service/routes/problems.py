@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
@@ -81,6 +81,11 @@ def _http(request: Request, error: Exception) -> Response:
     return problem(error.status_code, phrase.lower().replace(" ", "_"), error.detail, headers=error.headers)
 
 
+def _went_away(_request: Request, _error: Exception) -> Response:
+    # In the midst of its body; nobody reads this, and it is no fault of ours to be logged as one.
+    return Response(status_code=400)
+
+
 def _fault_of_ours(_request: Request, _error: Exception) -> Response:
     return problem(500, "internal_error", "Something went wrong here; the service's log has the details.")
 
@@ -94,6 +99,7 @@ EXCEPTION_HANDLERS: dict[type[Exception], ExceptionHandler] = {
     UnsupportedMedia: _unsupported,
     StoreUnavailable: _unavailable,
     StoreDamaged: _damaged,
+    ClientDisconnect: _went_away,
     HTTPException: _http,
     Exception: _fault_of_ours,
 }
