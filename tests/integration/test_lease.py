@@ -113,11 +113,11 @@ async def test_a_lost_renewal_is_repeated_in_time(
         handler = Waiting()
         other = zqueue.Queue(queue.name, valkey.url)
         await queue.enqueue(0, id="x")
-        async with working(zqueue.Worker(queue, handler, lease=3)):
+        async with working(zqueue.Worker(queue, handler, lease=2)):
             await wait_until(lambda: len(handler.started) == 1)
             proxy.plan = at("extend", [1], fault)
-            async with working(zqueue.Worker(other, handler, lease=3)):
-                await wait_until(lambda: len(list(proxy.seen("extend"))) >= 4, 20)
+            async with working(zqueue.Worker(other, handler, lease=2)):
+                await wait_until(lambda: len(list(proxy.seen("extend"))) >= 3, 20)
             handler.go_on.set()
         await other.close()
         assert proxy.faults == 1
