@@ -127,6 +127,8 @@ class Server:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not self.answers():
+                if self._process is not None:
+                    self._process.wait()  # the lock is free, so it is dead: not to leave a zombie
                 self._process = self._spawn(lock)
                 return self._process
         except BlockingIOError:
