@@ -32,6 +32,7 @@ FROZEN = timedelta(minutes=20)
 LOOK_AGAIN = timedelta(seconds=5)
 """How long an e-mail waits that another process is sending, or that the store cannot take a change of."""
 
+_AT_ONCE = timedelta(0)
 _LONGEST_WAIT = 86_400.0
 _PASSING = frozenset({"no_space", "store_locked", "not_writable"})
 
@@ -83,6 +84,8 @@ class Dispatch:
         self._on_foreign = on_foreign
         self._running: set[tuple[str, int]] = set()
         self._attempts: set[asyncio.Future[None]] = set()
+        self._waiting: set[asyncio.Timeout] = set()  # for a connection
+        self._stopping = False
         self._late: set[str] = set()  # e-mails whose outcome waits for the store
 
     async def __call__(self, job: zqueue.Job) -> None:
@@ -94,6 +97,8 @@ class Dispatch:
             ForeignJob: The job is not one of this store.
         """
         email_id, gen = self._identify(job)
+        if self._stopping:
+            raise zqueue.Snooze(_AT_ONCE)
         if self.is_late:
             raise zqueue.Snooze(self._look_again)
         while True:
@@ -118,6 +123,13 @@ class Dispatch:
     def is_late(self) -> bool:
         """Whether an outcome waits for the store; until it is written nothing else is begun."""
         return bool(self._late)
+
+    def stop(self) -> None:
+        """Begin no more attempts: what waits for a connection goes back to the queue, for other workers."""
+        self._stopping = True
+        for waiting in self._waiting:
+            if not waiting.expired():
+                waiting.reschedule(asyncio.get_running_loop().time())
 
     async def finish(self, patience: timedelta) -> None:
         """Wait for the attempts that have begun, at most *patience*, though nobody waits for their jobs any more.
@@ -172,9 +184,15 @@ class Dispatch:
         async with contextlib.AsyncExitStack() as stack:
             left = (email.state.retry_until - self._now()).total_seconds()
             try:
-                async with asyncio.timeout(min(max(left, 0.01), _LONGEST_WAIT)):
-                    connection = await stack.enter_async_context(self._relay.connection())
+                async with asyncio.timeout(min(max(left, 0.01), _LONGEST_WAIT)) as waiting:
+                    self._waiting.add(waiting)
+                    try:
+                        connection = await stack.enter_async_context(self._relay.connection())
+                    finally:
+                        self._waiting.discard(waiting)
             except TimeoutError:
+                if self._stopping:
+                    raise zqueue.Snooze(_AT_ONCE) from None
                 now = self._now()
                 await self._store.change(email.id, lambda it: life.expire(it, now=now))
                 return
@@ -185,20 +203,23 @@ class Dispatch:
 
     async def _attempt(self, email: Email, job: zqueue.Job, connection: Connection) -> None:
         """Begin a run if the record still stands as it did, carry the message, write the outcome."""
+        # From before `now`: were this process stopped between the two, others would count from the earlier one.
+        since = asyncio.get_running_loop().time()
         now = self._time(job)
         date = email.state.date or now.replace(microsecond=0)
         message = _build(email, date)
         digest = message.digest if isinstance(message, mime.Message) else ""
-        since = asyncio.get_running_loop().time()
-        started = await self._store.change(
-            email.id,
-            lambda it: life.begin(it, now=now, rev=email.rev, by=self._store.by, date=date, digest=digest),
-        )
-        if started.state.status is not Status.SENDING:
-            return  # expired, or not due yet
-        run = (email.id, started.state.run)
-        self._running.add(run)
+        run = (email.id, email.state.run + 1)
+        if run in self._running:
+            raise zqueue.Snooze(self._look_again)
+        self._running.add(run)  # before anybody can read of it, who would otherwise take it for left unfinished
         try:
+            started = await self._store.change(
+                email.id,
+                lambda it: life.begin(it, now=now, rev=email.rev, by=self._store.by, date=date, digest=digest),
+            )
+            if started.state.status is not Status.SENDING:
+                return  # expired, or not due yet
             recipients = life.still_to_try(started)
             if isinstance(message, mime.Message):
                 outcome = await connection.send(

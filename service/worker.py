@@ -67,7 +67,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, lease: timedelta = LEA
             max_deliveries=MAX_DELIVERIES,
         )
         _log.info("sending through %s, %d e-mails at once", relay.target, settings.concurrency)
-        await _work(worker, Reconciler(store, queue, now=queue.now), fate)
+        await _work(worker, dispatch, Reconciler(store, queue, now=queue.now), fate)
     if fate.error is not None:
         raise fate.error
 
@@ -94,12 +94,13 @@ def _relay(settings: Settings) -> Relay:
         raise SettingsError(f"{PREFIX}SMTP_URL is not allowed: {error}") from error
 
 
-async def _work(worker: zqueue.Worker, reconciler: Reconciler, fate: _Fate) -> None:
-    """Run both until the worker ends; an error of the reconciler ends both."""
+async def _work(worker: zqueue.Worker, dispatch: Dispatch, reconciler: Reconciler, fate: _Fate) -> None:
+    """Run worker and reconciler until the worker ends; an error of the reconciler ends both."""
 
     async def stop_when_told() -> None:
         await fate.stop.wait()
         worker.stop()
+        dispatch.stop()
 
     async with asyncio.TaskGroup() as group:
         beside = [group.create_task(reconciler.run()), group.create_task(stop_when_told())]

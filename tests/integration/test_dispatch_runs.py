@@ -74,6 +74,25 @@ async def test_own_run_is_not_doubled(tmp_path: Path) -> None:
         assert await world.live(forgotten) == [(Status.COMPLETED, None)]
 
 
+async def test_own_run_is_not_doubled_as_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is one whose beginning is durable, and can be read, before this process has heard that it is."""
+    async with a_world(tmp_path) as world:
+        email = await world.accept()
+        change, again = world.store.change, list[float | None]()
+
+        async def slow(email_id: str, decide: Callable[[Email], Change | None]) -> Email:
+            changed = await change(email_id, decide)
+            if changed.state.status is Status.SENDING:
+                again.append(await world.handle(email))
+            return changed
+
+        monkeypatch.setattr(world.store, "change", slow)
+        assert await world.handle(email) is None
+        assert again == [0.02]
+        assert world.types(email) == ["email.scheduled", "email.sending", "email.completed"]
+        assert len(world.server.received) == 1
+
+
 async def test_cancellation_waits_for_the_outcome(tmp_path: Path) -> None:
     """A handler cancelled in the middle of a transaction finishes it, writes the outcome, and only then ends."""
     async with a_world(tmp_path, {"dot": [Action(250, "ok", delay=0.1)]}, connections=1) as world:

@@ -23,7 +23,7 @@ from service.settings import Settings, SettingsError
 from service.store.store import Store
 from tests.conftest import wait_until
 from tests.smtpd import Action, Script, SmtpServer, reply
-from zqueue import JobState
+from zqueue import JobState, Queue
 from zqueue.embedded import Server
 
 
@@ -137,6 +137,28 @@ async def test_stopping_waits_for_the_transaction(tmp_path: Path) -> None:
         with pytest.raises(asyncio.CancelledError):
             await running
         assert bench.status(other) is Status.COMPLETED
+
+
+async def test_stopping_does_not_wait_for_a_relay_that_is_away(tmp_path: Path) -> None:
+    """Mail that waits for the relay goes back to the queue at once, due and with no attempt spent."""
+    async with SmtpServer() as server, a_bench(tmp_path, server, smtp_connections=2) as bench:
+        await server.stop()
+        emails = [await bench.accept() for _ in range(5)]
+        async with mail_queue(bench.settings) as queue:
+            async with asyncio.timeout(10), a_worker(bench.settings):  # a third of the time that jobs have to end
+                await wait_until_leased(queue, 5)
+            stats = await queue.stats()
+            assert (stats.scheduled, stats.leased) == (5, 0)
+        assert {bench.status(email) for email in emails} == {Status.SCHEDULED}
+        await server.start()
+        async with a_worker(bench.settings):
+            await server.wait_for(5)
+
+
+async def wait_until_leased(queue: Queue, count: int) -> None:
+    """Wait until *count* jobs are with workers."""
+    while (await queue.stats()).leased < count:  # noqa: ASYNC110 - a server tells nobody
+        await asyncio.sleep(0.01)
 
 
 async def test_what_the_queue_lost_is_sent(tmp_path: Path) -> None:
