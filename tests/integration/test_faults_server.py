@@ -37,8 +37,12 @@ async def kill_server(queue: zqueue.Queue) -> None:
     os.kill(pid, signal.SIGKILL)
 
     def is_gone() -> bool:
-        status = Path(f"/proc/{pid}/stat")
-        return not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        """Ended and not yet reaped counts; a thread left over does not: it keeps the socket."""
+        try:
+            threads = os.listdir(f"/proc/{pid}/task")
+            return len(threads) == 1 and Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        except OSError:
+            return True
 
     await wait_until(is_gone)
 
