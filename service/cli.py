@@ -20,10 +20,13 @@ from typing import Any
 
 from service import exits, listening
 from service.settings import PREFIX, Settings, SettingsError, load
-from service.store.errors import StoreDamaged, StoreError
+from service.store.errors import StoreDamaged, StoreError, StoreUnavailable
 from zqueue import EmbeddedServer, QueueUnavailable
 
 _log = logging.getLogger(__name__)
+
+_PASSING = frozenset({"no_space", "store_locked", "write_failed", "journal_cut"})
+"""Why the store may not be used now, and yet by the next process."""
 
 _DESCRIPTION = "A self-hosted e-mail scheduler. Settings come from SERVICE_* variables, over .env, over defaults."
 
@@ -46,7 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
     except StoreDamaged as error:
         return _refuse(exits.DAMAGED, f"the store is damaged and nothing was started: {error}")
     except StoreError as error:
-        return _refuse(exits.UNAVAILABLE, f"the store in {PREFIX}DATA_DIR={settings.data_dir} cannot be used: {error}")
+        passing = isinstance(error, StoreUnavailable) and error.reason in _PASSING
+        why = f"the store in {PREFIX}DATA_DIR={settings.data_dir} cannot be used: {error}"
+        return _refuse(exits.FAILED if passing else exits.UNAVAILABLE, why)
     except QueueUnavailable as error:
         return _refuse(exits.UNAVAILABLE, str(error))
     except KeyboardInterrupt:
