@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+_FEW = 1_000
+"""Seconds without ids that are not worth looking for."""
+
 _SECOND = len("2026-11-24T09:30:00")
 
 
@@ -17,6 +20,7 @@ class Agenda:
         self._buckets: dict[str, dict[str, str]] = {}
         self._seconds: list[str] = []
         self._sorted = True
+        self._empty = 0  # how many buckets hold nothing
 
     def add(self, email_id: str, due: str) -> None:
         """Note that *email_id* is due then."""
@@ -28,11 +32,18 @@ class Agenda:
             self._sorted = self._sorted and (not self._seconds or self._seconds[-1] < second)
             self._seconds.append(second)
         else:
+            self._empty -= not bucket
             bucket[email_id] = due
 
     def remove(self, email_id: str, due: str) -> None:
         """Forget what `add` noted."""
-        del self._buckets[due[:_SECOND]][email_id]
+        bucket = self._buckets[due[:_SECOND]]
+        del bucket[email_id]
+        self._empty += not bucket
+        if self._empty > max(_FEW, len(self._seconds) // 2):  # so that nobody need read for it to stay small
+            self._buckets = {second: bucket for second, bucket in self._buckets.items() if bucket}
+            self._seconds = [second for second in self._seconds if second in self._buckets]
+            self._empty = 0
 
     def before(self, moment: str) -> Iterator[str]:
         """The ids that are due before *moment*, earliest second first; the agenda may not change meanwhile."""
@@ -58,3 +69,4 @@ class Agenda:
         for second in self._seconds[:empty]:
             del self._buckets[second]
         del self._seconds[:empty]
+        self._empty -= empty
