@@ -129,16 +129,16 @@ class FileLog:
         """See `Log.transact`. After a failure that leaves the disk in doubt, this and every later call raises."""
         if self._dead is not None:
             raise self._dead.with_traceback(None)
-        with self._lock:
-            try:
+        try:
+            with self._lock:
                 self._settle()
-            except OSError as error:
-                raise disk.unavailable(self._files.path(self._tail.file), error) from error
-            drafts = decide()
-            if drafts:
-                self._append(drafts)
-            elif self._unsynced:
-                self._sync()
+                drafts = decide()
+                if drafts:
+                    self._append(drafts)
+                elif self._unsynced:
+                    self._sync()
+        except OSError as error:
+            raise disk.unavailable(self._files.path(self._tail.file), error) from error
 
     def wait(self, after: int, timeout: float) -> bool:
         """See `Log.wait`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -67,4 +67,6 @@ class WriteLock:
         os.close(self._fd)
 
     def _sign(self) -> None:
-        os.pwrite(self._fd, b"%*d\n" % (_PID_WIDTH - 1, os.getpid()), 0)
+        # For people only. On a full disk it may fail, and the lock, which is held by now, must not stay so for that.
+        with suppress(OSError):
+            os.pwrite(self._fd, b"%*d\n" % (_PID_WIDTH - 1, os.getpid()), 0)

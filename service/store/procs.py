@@ -13,7 +13,7 @@ from service.store import disk
 class Procs:
     """The folder ``procs`` of a data directory, with a file for this process in it.
 
-    Make it and close it under the store's lock: between creating a file and locking it, it looks dead.
+    Make it under the store's lock: between being created and being locked, its file looks like that of a dead process.
     """
 
     def __init__(self, directory: Path) -> None:

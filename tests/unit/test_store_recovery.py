@@ -188,3 +188,25 @@ def test_what_a_dead_writer_left_is_made_durable_before_it_is_relied_on(
             journal.write(lines.encode(1, [draft("a")]))
         log.transact(list)
         assert len(synced) == 2
+
+
+def test_a_lock_that_cannot_be_signed_is_given_back(data: Path, log: FileLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk too full for the name of the lock's holder writers still write in turn, and none keeps the lock."""
+    other, _ = opened(data)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", failing(errno.ENOSPC))
+        write(log, "a")
+        write(other, "b")
+    write(log, "c")
+    assert ids(data) == ["a", "b", "c"]
+    other.close()
+
+
+def test_a_fault_of_the_disk_while_deciding_is_told_as_one(log: FileLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the operating system refuses under the lock, the caller gets an error of the store."""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "statvfs", failing(errno.EIO))
+        with pytest.raises(StoreUnavailable) as caught:
+            log.transact(lambda: [draft(str(log.free()))])
+    assert caught.value.reason == "not_writable"
+    write(log, "a")
