@@ -18,7 +18,7 @@ from service.routes.access import AccessLog
 from service.routes.guard import Guard
 from service.routes.problems import EXCEPTION_HANDLERS
 from service.routes.state import AppState
-from service.settings import PREFIX, Settings, SettingsError
+from service.settings import Settings
 from service.store.errors import StoreError
 from service.store.store import Store
 from zqueue import Queue
@@ -54,16 +54,13 @@ async def opened(
         SettingsError: The relay's URL cannot be used.
         StoreError: The store cannot be opened.
     """
-    try:
-        relay = Target.parse(settings.relay_url)
-    except ValueError as error:
-        raise SettingsError(f"{PREFIX}SMTP_URL cannot be used: {error}") from None
     async with contextlib.AsyncExitStack() as stack:
         if queue is None:
             queue = await stack.enter_async_context(mail_queue(settings))
         if store is None:
             store = await Store.open(settings.data_dir, now=queue.now, min_free=settings.min_free, on_dead=on_dead)
             stack.push_async_callback(store.close)
+        relay = Target.of(settings)
         outbox = Outbox(store, queue, settings)
         stack.push_async_callback(outbox.close)
         await outbox.meet_queue()

@@ -129,9 +129,18 @@ class Settings(BaseSettings):
 
     @property
     def relay_url(self) -> str:
-        """Where e-mails are sent: `smtp_url`, or the catch-all inbox of this machine. May hold a password."""
+        """Where e-mails are sent: `smtp_url`, or the catch-all inbox of this machine. May hold a password.
+
+        Raises:
+            SettingsError: It is the inbox, and nobody said which port that got.
+        """
         if self.smtp_url is not None:
             return self.smtp_url.get_secret_value()
+        if not self.inbox_port:
+            raise SettingsError(
+                f"{PREFIX}INBOX_PORT=0 does not say where the inbox is; only `up`, which starts it, knows: "
+                f"set {PREFIX}INBOX_PORT to its port, or {PREFIX}SMTP_URL"
+            )
         return f"smtp://127.0.0.1:{self.inbox_port}?tls=none"
 
     @property

@@ -10,9 +10,10 @@ from datetime import timedelta
 import zqueue
 from service.dispatch import Dispatch
 from service.mailer.relay import Relay
+from service.mailer.target import Target
 from service.outbox import mail_queue
 from service.reconcile import Reconciler
-from service.settings import PREFIX, Settings, SettingsError
+from service.settings import Settings
 from service.store.store import Store
 
 MAX_DELIVERIES = 20
@@ -44,11 +45,11 @@ async def run(settings: Settings, stop: asyncio.Event, *, lease: timedelta = LEA
     """
     async with contextlib.AsyncExitStack() as stack:
         queue = await stack.enter_async_context(mail_queue(settings))
-        relay = _relay(settings)
-        stack.push_async_callback(relay.close)
         fate = _Fate(stop)
         store = await Store.open(settings.data_dir, now=queue.now, min_free=settings.min_free, on_dead=fate.seal)
         stack.push_async_callback(store.close)
+        relay = Relay(Target.of(settings), connections=settings.smtp_connections, ehlo=settings.ehlo_hostname)
+        stack.push_async_callback(relay.close)
         dispatch = Dispatch(
             store,
             relay,
@@ -85,13 +86,6 @@ class _Fate:
             _log.critical("this worker stops: %s", error)
             self.error = error
         self.stop.set()
-
-
-def _relay(settings: Settings) -> Relay:
-    try:
-        return Relay(settings.relay_url, connections=settings.smtp_connections, ehlo=settings.ehlo_hostname)
-    except ValueError as error:
-        raise SettingsError(f"{PREFIX}SMTP_URL is not allowed: {error}") from error
 
 
 async def _work(worker: zqueue.Worker, dispatch: Dispatch, reconciler: Reconciler, fate: _Fate) -> None:

@@ -42,7 +42,7 @@ class Relay:
 
     def __init__(
         self,
-        url: str,
+        target: Target,
         *,
         connections: int = 8,
         ehlo: str | None = None,
@@ -53,17 +53,14 @@ class Relay:
         """Connect to nothing yet.
 
         Args:
-            url: See `Target.parse`.
+            target: Where it is and how it is talked to.
             connections: Open at the same time, at most.
             ehlo: The name given in EHLO; None for this machine's.
             timeouts: None for the standard's.
             breaker: None for one with the usual times.
             idle: Seconds an unused connection stays open.
-
-        Raises:
-            ValueError: The URL cannot be used; the message says why and holds no secret.
         """
-        self.target = Target.parse(url)
+        self.target = target
         self._ehlo = ehlo
         self._timeouts = timeouts or Timeouts()
         self._breaker = breaker or Breaker()

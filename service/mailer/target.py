@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from service.settings import is_loopback
+from service.settings import PREFIX, Settings, SettingsError, is_loopback
 
 
 class Tls(StrEnum):
@@ -47,6 +47,18 @@ class Target:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def of(cls, settings: Settings) -> Target:
+        """Where *settings* want e-mails sent.
+
+        Raises:
+            SettingsError: They say so in a way that cannot be used; the message names the key and holds no secret.
+        """
+        try:
+            return cls.parse(settings.relay_url)
+        except ValueError as error:
+            raise SettingsError(f"{PREFIX}SMTP_URL cannot be used: {error}") from None
 
     @classmethod
     def parse(cls, url: str) -> Target:

@@ -15,6 +15,7 @@ from service.email.record import Content, Email, Status
 from service.mailer.breaker import Breaker
 from service.mailer.relay import Relay
 from service.mailer.smtp import Timeouts
+from service.mailer.target import Target
 from service.store.store import Store
 from tests.smtpd import Script, SmtpServer
 
@@ -112,7 +113,7 @@ async def a_world(directory: Path, script: Script | None = None, *, connections:
     try:
         async with SmtpServer(script) as server:
             relay = Relay(
-                server.url(),
+                Target.parse(server.url()),
                 connections=connections,
                 ehlo="test",
                 timeouts=Timeouts(command=5, data=5, block=5, dot=5, quit=1),

@@ -31,7 +31,7 @@ async def a_relay(
 ) -> AsyncIterator[Relay]:
     """A relay with a breaker that probes soon."""
     relay = Relay(
-        server.url(),
+        Target.parse(server.url()),
         connections=connections,
         ehlo="test",
         timeouts=Timeouts(command=5, data=5, block=5, dot=5, quit=1),

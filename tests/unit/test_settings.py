@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from service.mailer.target import Target
 from service.settings import SettingsError, is_loopback, load
 from zqueue import steps
 
@@ -139,6 +140,13 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load()
     assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump()}"
     assert settings.relay_url == "smtp://me:hunter2@mail.example.com"
+
+
+def test_an_inbox_at_any_port_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With INBOX_PORT=0 nobody but `up` knows where the inbox is; mail for it is not sent to port 25 instead."""
+    monkeypatch.setenv("SERVICE_INBOX_PORT", "0")
+    with pytest.raises(SettingsError, match="SERVICE_INBOX_PORT=0 does not say where the inbox is"):
+        Target.of(load())
 
 
 def test_every_bad_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
