@@ -153,7 +153,7 @@ def expire(email: Email, *, now: datetime) -> Change | None:
     """
     if email.state.status not in _WAITING:
         raise WrongState(email, "expire")
-    if now <= email.state.retry_until:
+    if now < email.state.retry_until:
         return None
     unknown = still_to_try(email) if email.state.reason == "unknown" else ()
     state = replace(email.state, recipients=outcomes.give_up(email.state.recipients, unknown=unknown))

@@ -46,7 +46,8 @@ def finish(state: State, reason: str, detail: dict[str, Any]) -> Change:
 
 
 def again(state: State, event: str, at: datetime, reason: str, error: str | None, detail: dict[str, Any]) -> Change:
-    """*state* waits until *at* for another run."""
+    """*state* waits until *at* for another run, but not beyond `retry_until`, when it is given up."""
+    at = min(at, state.retry_until)
     waiting = replace(rest(state, Status.RETRYING), next_attempt_at=at, reason=reason, last_error=error)
     told = {"reason": reason, "attempts": state.attempts, "next_attempt_at": to_z(at), "error": error, **detail}
     return Change(event, waiting, detail=told)

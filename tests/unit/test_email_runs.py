@@ -9,6 +9,7 @@ import pytest
 
 from service.email import life
 from service.email.record import Change, Ending, Outcome, Recipient, Reply, Stage, State, Status
+from service.email.times import to_z
 from tests.unit.email_records import (
     ACCEPTED,
     BACKOFF,
@@ -95,6 +96,17 @@ def test_what_expires_after_an_unknown_outcome_stays_unknown() -> None:
     change = life.expire(email, now=NOW)
     assert change is not None
     assert change.state.recipients == recipients(UNKNOWN, UNKNOWN)
+
+
+def test_no_retry_waits_beyond_retry_until() -> None:
+    """An e-mail whose next delay would end too late fails at `retry_until`, and not a delay later."""
+    email = sending(in_status(Status.SCHEDULED, retry_until=NOW + timedelta(seconds=30)))
+    change = settled(email, answered(b=LATER, c=LATER))
+    assert change.state.next_attempt_at == email.state.retry_until
+    assert change.detail["next_attempt_at"] == to_z(email.state.retry_until)
+    over = life.expire(replace(email, state=change.state), now=email.state.retry_until)
+    assert over is not None
+    assert (over.type, over.state.reason) == ("email.failed", "expired")
 
 
 def test_expire_waits_for_retry_until() -> None:
