@@ -17,6 +17,7 @@ from functools import partial
 from itertools import islice
 
 import zqueue
+from service.dispatch import FROZEN
 from service.email import jobs, life
 from service.email.record import FINAL, Status
 from service.store.errors import StoreError
@@ -100,8 +101,11 @@ class Reconciler:
         return restored
 
     def _needs_job(self, email: Unfinished) -> bool:
-        # One that is being sent has none where the queue was emptied; its process, if it lives, will write the outcome.
-        return email.status is not Status.SENDING or email.by is None or not self._store.alive(email.by)
+        # One that is being sent has none where the queue was emptied; its process, if it lives, will write the outcome,
+        # unless that has hung for so long that its run is over.
+        if email.status is not Status.SENDING or email.by is None or not self._store.alive(email.by):
+            return True
+        return self._now() - email.due >= FROZEN
 
     def _job(self, email: Unfinished) -> zqueue.NewJob:
         at = None if email.status is Status.SENDING else email.due

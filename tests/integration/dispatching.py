@@ -24,6 +24,27 @@ BACKOFF = zqueue.steps(60, 600, 3600)
 ANN, BOB = "ann@example.org", "bob@example.org"
 
 
+def an_email(at: datetime = START, *, max_retries: int = 3, **content: Any) -> Email:
+    """The first record of an e-mail to Ann and Bob, accepted at `START`."""
+    email_id = ids.new_email_id()
+    values: dict[str, Any] = {
+        "sender": "Shop <shop@example.com>",
+        "to": (ANN, BOB),
+        "subject": "Hi",
+        "message_id": f"<{email_id}@example.com>",
+        "text": "Hi\n",
+    }
+    return life.accept(
+        email_id,
+        Content(**{**values, **content}),
+        addresses=[ANN, BOB],
+        now=START,
+        scheduled_at=at,
+        max_retries=max_retries,
+        retry_until=life.default_retry_until(at, max_retries, BACKOFF),
+    )
+
+
 class World:
     """A store, a server, a handler, and a clock that stands still."""
 
@@ -48,23 +69,7 @@ class World:
 
     async def accept(self, *, max_retries: int = 3, at: datetime = START, **content: Any) -> Email:
         """A new e-mail to Ann and Bob."""
-        email_id = ids.new_email_id()
-        values: dict[str, Any] = {
-            "sender": "Shop <shop@example.com>",
-            "to": (ANN, BOB),
-            "subject": "Hi",
-            "message_id": f"<{email_id}@example.com>",
-            "text": "Hi\n",
-        }
-        draft = life.accept(
-            email_id,
-            Content(**{**values, **content}),
-            addresses=[ANN, BOB],
-            now=START,
-            scheduled_at=at,
-            max_retries=max_retries,
-            retry_until=life.default_retry_until(at, max_retries, BACKOFF),
-        )
+        draft = an_email(at, max_retries=max_retries, **content)
         (email,) = await self.store.accept([draft])
         return email
 
