@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from service.settings import PREFIX, Settings, SettingsError, is_loopback
@@ -56,9 +57,12 @@ class Target:
             SettingsError: They say so in a way that cannot be used; the message names the key and holds no secret.
         """
         try:
-            return cls.parse(settings.relay_url)
+            target = cls.parse(settings.relay_url)
         except ValueError as error:
             raise SettingsError(f"{PREFIX}SMTP_URL cannot be used: {error}") from None
+        if target.ca is not None and not Path(target.ca).is_file():
+            raise SettingsError(f"{PREFIX}SMTP_URL cannot be used: ca={target.ca} is not a file")
+        return target
 
     @classmethod
     def parse(cls, url: str) -> Target:
@@ -76,6 +80,8 @@ class Target:
             raise ValueError("the SMTP URL cannot be read; percent-encode special characters of the password") from None
         if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
             raise ValueError("an SMTP URL looks like smtp://user:pass@host:587?tls=starttls")
+        if not _is_host(parts.hostname):
+            raise ValueError(f"{parts.hostname!r} is not the name or the address of a host")
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         unknown = options.keys() - {"tls", "verify", "ca"}
         if unknown or parts.path not in ("", "/") or parts.fragment:
@@ -95,6 +101,14 @@ class Target:
             username=unquote(parts.username) if parts.username else None,
             password=unquote(parts.password or "") if parts.username else None,
         )
+
+
+def _is_host(name: str) -> bool:
+    """Whether *name* could be looked up; the standard library raises an error of its own kind for what could not."""
+    try:
+        return bool(name.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def _tls(parts: SplitResult, wanted: str | None) -> Tls:

@@ -19,7 +19,7 @@ from service.mailer.relay import MOST_MESSAGES, Health, Relay
 from service.mailer.smtp import Connection, RelayTrouble, Timeouts
 from service.mailer.target import Target
 from tests.conftest import wait_until
-from tests.smtpd import DROP, SmtpServer, reply
+from tests.smtpd import DROP, FREEZE, SmtpServer, reply
 
 DATA = b"Subject: x\r\n\r\nx\r\n"
 OK = Health(ok=True, error=None, probe_in=None, connections=0)
@@ -34,7 +34,7 @@ async def a_relay(
         Target.parse(server.url()),
         connections=connections,
         ehlo="test",
-        timeouts=Timeouts(command=5, data=5, block=5, dot=5, quit=1),
+        timeouts=Timeouts(command=5, reset=0.1, data=5, block=5, dot=5, quit=1),
         breaker=Breaker(first=first, longest=0.2),
         idle=idle,
     )
@@ -197,3 +197,12 @@ async def test_login(certificate: Path) -> None:
     secrets = ("wrong-one", base64.b64encode(b"wrong-one").decode(), base64.b64encode(b"\0me\0wrong-one").decode())
     assert any(command == f"AUTH PLAIN {secrets[2]}" for command in server.commands)
     assert not [secret for secret in secrets if secret in str(caught.value)]
+
+
+async def test_an_idle_connection_that_is_silent_is_replaced_soon() -> None:
+    """A reset costs little to answer: where none comes, the next message goes over a new connection."""
+    async with SmtpServer({"rset": FREEZE}) as server, a_relay(server) as relay:
+        await send(relay)
+        async with asyncio.timeout(4):
+            assert await send(relay) is Ending.ANSWERED
+        assert server.sessions == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service.mailer.target import Target, Tls
+from service.settings import Settings, SettingsError
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,8 @@ def test_urls(url: str, target: Target) -> None:
         ("smtp://mail.example.com?verify=perhaps", "yes or no"),
         ("smtp://me:hunter2@mail.example.com?tsl=none", "tsl"),
         ("smtp://mail.example.com/path", "path"),
+        ("smtp://mail..example.com", "not the name or the address"),
+        (f"smtp://{'x' * 64}.example.com", "not the name or the address"),
     ],
 )
 def test_bad_urls(url: str, words: str) -> None:
@@ -57,3 +60,10 @@ def test_password_is_not_shown() -> None:
     """Neither form of a target shows the password."""
     target = Target.parse("smtp://me:hunter2@mail.example.com")
     assert "hunter2" not in f"{target!r} {target}"
+
+
+def test_a_missing_authority_is_told_at_the_start() -> None:
+    """A file that is not there is named at once, and not at each try to connect."""
+    settings = Settings(_env_file=None, smtp_url="smtp://mail.example.com?ca=/nowhere/ca.pem")
+    with pytest.raises(SettingsError, match=r"SERVICE_SMTP_URL cannot be used: ca=/nowhere/ca\.pem is not a file"):
+        Target.of(settings)

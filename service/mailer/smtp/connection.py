@@ -92,7 +92,7 @@ class Connection:
         if not self.is_open:
             return False
         with contextlib.suppress(aiosmtplib.SMTPException, OSError):
-            await self._client.rset(timeout=self._timeouts.command)
+            await self._client.rset(timeout=self._timeouts.reset)
             return True
         self.abort()
         return False
