@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
@@ -38,7 +40,7 @@ class Emails(HTTPEndpoint):
         """List some, newest accepted first."""
         asked = query.parse(request.query_params)
         store = state_of(request)["store"]
-        page = store.page(asked.where, asked.limit, after=asked.after, before=asked.before)
+        page = await asyncio.to_thread(store.page, asked.where, asked.limit, after=asked.after, before=asked.before)
         return reply(
             {
                 "object": "list",
@@ -94,7 +96,7 @@ class Events(HTTPEndpoint):
                 "run": event.run,
                 "data": event.data,
             }
-            for event in state_of(request)["store"].events(_id(request))
+            for event in await asyncio.to_thread(state_of(request)["store"].events, _id(request))
         ]
         return reply({"object": "list", "has_more": False, "data": events})
 

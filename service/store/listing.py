@@ -9,7 +9,7 @@ from itertools import islice
 
 from service.email.record import Email, Status
 from service.email.times import to_z
-from service.store.index import Index, Row
+from service.store.index import Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,22 +48,10 @@ class Page:
     has_more: bool
 
 
-def choose(index: Index, where: Filter, limit: int, after: int | None, before: int | None) -> tuple[list[Row], bool]:
-    """Up to *limit* e-mails, newest accepted first, and whether there are more.
-
-    Args:
-        index: Where to look.
-        where: What they have to be like.
-        limit: At least 1.
-        after: A cursor: only what comes after it in the list, that is, older ones.
-        before: A cursor: the page that ends before it, that is, newer ones. Not both.
-    """
-    rows = index.newest_first(after) if before is None else index.oldest_first(before)
+def choose(rows: Iterator[Row], where: Filter, limit: int) -> tuple[list[Row], bool]:
+    """The first of *rows*, at most *limit* and at least 1, that are like *where*; and whether there are more."""
     found = list(islice(_matching(rows, where), limit + 1))
-    chosen = found[:limit]
-    if before is not None:
-        chosen.reverse()
-    return chosen, len(found) > limit
+    return found[:limit], len(found) > limit
 
 
 def _matching(rows: Iterator[Row], where: Filter) -> Iterator[Row]:

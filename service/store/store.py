@@ -1,9 +1,9 @@
 """The store: every e-mail as a state machine over a log, written once, whatever keeps the log.
 
-Threads. Two of them touch the index: the writer thread, which catches up under the log's lock and applies what it
-wrote, and the event loop, which catches up before it reads. Both do it under one mutex, held only for lines that are
-new and for the look at the index itself; what the log holds is fetched outside of it. While the writer decides,
-nothing new can appear, for it holds the log's lock.
+Threads. These touch the index: the writer thread, which catches up under the log's lock and applies what it wrote, the
+event loop, which catches up before it reads, and threads that do what would keep the event loop (`page`, `events`). All
+do it under one mutex, held only for lines that are new and for short looks at the index itself; what the log holds is
+fetched outside of it. While the writer decides, nothing new can appear, for it holds the log's lock.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ LOCK_TIMEOUT = timedelta(seconds=5)
 
 
 class Unfinished(NamedTuple):
-    """An e-mail that is not final: when it wants attention, and the process that is sending it, if one is."""
+    """An e-mail that is not final: when it wants attention, and the process that is sending it, if one is.
+
+    While it is being sent, `due` is when that began.
+    """
 
     id: str
     job_id: str
@@ -67,7 +70,7 @@ class Health:
 
 
 class Store:
-    """All e-mails. Made by `open`; used from the event loop that made it."""
+    """All e-mails. Made by `open`; used from the event loop that made it, but for what says that any thread may."""
 
     def __init__(
         self,
@@ -169,16 +172,28 @@ class Store:
         return self._read(email_id)
 
     def page(self, where: Filter, limit: int, *, after: int | None = None, before: int | None = None) -> Page:
-        """Some of the e-mails, newest accepted first; see `listing.choose` for the arguments."""
+        """Some of the e-mails, newest accepted first. Takes a while where there are many: for any thread.
+
+        Args:
+            where: What they have to be like.
+            limit: At least 1.
+            after: A cursor: only what comes after it in the list, that is, older ones.
+            before: A cursor: the page that ends before it, that is, newer ones. Not both.
+        """
         with self._mutex:
             self._catch_up()
-            rows, has_more = listing.choose(self._index, where, limit, after, before)
+            candidates = self._index.newest_first(after) if before is None else self._index.oldest_first(before)
+        # Without the mutex, for which the event loop would wait: what is accepted now comes after all candidates.
+        rows, has_more = listing.choose(candidates, where, limit)
+        if before is not None:
+            rows.reverse()
+        first, last = (rows[0].seq, rows[-1].seq) if rows else (None, None)
+        with self._mutex:
             places = [_where(row) for row in rows]
-            first, last = (rows[0].seq, rows[-1].seq) if rows else (None, None)
         return Page([self._fetch(where) for where in places], first, last, has_more)
 
     def events(self, email_id: str) -> list[Event]:
-        """What happened to an e-mail, oldest first.
+        """What happened to an e-mail, oldest first. Takes a while where much did: for any thread.
 
         Raises:
             EmailNotFound: There is no such e-mail.

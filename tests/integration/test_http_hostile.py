@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
 
 from service.app import create_app
 from service.listening import for_api
+from service.store import listing
 from tests.conftest import wait_until
 from tests.integration.api import Api, problem, running
 from zqueue import Queue
@@ -57,3 +60,22 @@ async def test_a_client_that_leaves_in_the_midst_of_its_body(api: Api, caplog: p
         writer.close()
         await wait_until(lambda: any(record.message == "request" for record in caplog.records))
     assert [record.levelname for record in caplog.records if record.exc_info or record.levelno > logging.INFO] == []
+
+
+async def test_a_long_search_keeps_nobody_waiting(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a list is being searched for, e-mails are read and accepted."""
+    await api.accept(subject="first")
+    answered, choose = threading.Event(), listing.choose
+
+    def slow(*arguments: Any) -> Any:
+        assert answered.wait(5)
+        return choose(*arguments)
+
+    monkeypatch.setattr(listing, "choose", slow)
+    searching = asyncio.create_task(api.http.get("/v1/emails?q=first"))
+    await asyncio.sleep(0)
+    second = await api.accept(subject="second")
+    assert (await api.http.get(f"/v1/emails/{second['id']}")).status_code == 200
+    answered.set()
+    found = (await searching).json()["data"]
+    assert [email["subject"] for email in found] == ["first"]
