@@ -168,6 +168,38 @@ async def test_a_full_worker_hands_its_token_on(queue: zqueue.Queue) -> None:
         clocked.go_on.set()
 
 
+async def test_a_full_worker_hands_its_token_on_though_the_line_breaks(alone: Server) -> None:
+    """A token that could not be passed on at first is passed on as soon as the server can be reached."""
+    async with (
+        Proxy(alone) as proxy,
+        zqueue.Queue(unique_name(), proxy.url) as far,
+        zqueue.Queue(far.name, alone.url) as near,
+    ):
+        let_go = asyncio.Event()
+
+        async def handler(job: zqueue.Job) -> None:
+            await let_go.wait()
+
+        async with working(zqueue.Worker(far, handler, concurrency=1)):
+            await asleep(near)
+            await near.enqueue(0, id="taken", delay=0.2)
+            await until(lambda: _is_leased(near, "taken"))
+            proxy.plan = at("nudge", range(1, 7), Fault.CUT_REQUEST)  # more often than a call is repeated
+            await near.enqueue(0, id="short")
+            await wait_until(lambda: proxy.faults == 6)
+            await until(lambda: _one_token(near))
+            let_go.set()
+
+
+async def _is_leased(queue: zqueue.Queue, job_id: str) -> bool:
+    job = await queue.get(job_id)
+    return job is not None and job.state is zqueue.JobState.LEASED
+
+
+async def _one_token(queue: zqueue.Queue) -> bool:
+    return await _tokens(queue) == 1
+
+
 async def test_a_worker_that_leaves_hands_its_token_on(queue: zqueue.Queue) -> None:
     """However a worker ends, a token is left for others if something is due soon."""
     for turn in range(10):

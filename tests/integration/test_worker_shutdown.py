@@ -188,19 +188,20 @@ def test_a_loop_that_is_taken_down_gives_back(valkey: Server, caplog: pytest.Log
     async def program() -> None:
         queue = zqueue.Queue(name, valkey.url, retry=zqueue.Retry(1))
         handler = Handler()
-        await queue.enqueue("x", id="x")
+        await queue.enqueue_many([zqueue.NewJob(0, id=job_id) for job_id in ids])
         left_behind.append(asyncio.create_task(zqueue.Worker(queue, handler).run()))
-        await handler.has_started(1)
+        await handler.has_started(len(ids))
         await queue.close()
 
     async def afterwards() -> Any:
         async with zqueue.Queue(name, valkey.url) as queue:
-            return await seen(queue, "x")
+            return [await seen(queue, job_id) for job_id in ids]
 
+    ids = [f"x{number}" for number in range(30)]  # some of them hear of it before the worker does
     left_behind: list[asyncio.Task[None]] = []
     asyncio.run(program())
 
-    assert asyncio.run(afterwards()) == FRESH
+    assert asyncio.run(afterwards()) == [FRESH] * 30
     assert quiet(caplog) == []
 
 
