@@ -18,16 +18,13 @@ from datetime import datetime, timedelta
 
 import zqueue
 from service.email import jobs, life
-from service.email.life import OnUnknown, StaleRun, WrongState
+from service.email.life import FROZEN, OnUnknown, StaleRun, WrongState
 from service.email.record import FINAL, Change, Email, Ending, Outcome, Reply, Status
 from service.mailer import mime
 from service.mailer.relay import Relay
 from service.mailer.smtp import Connection
 from service.store.errors import StoreUnavailable
 from service.store.store import Store
-
-FROZEN = timedelta(minutes=20)
-"""A run that has taken longer is over, though its process still lives: `service.mailer.smtp.Timeouts` stay below."""
 
 LOOK_AGAIN = timedelta(seconds=5)
 """How long an e-mail waits that another process is sending, or that the store cannot take a change of."""

@@ -17,7 +17,6 @@ from functools import partial
 from itertools import islice
 
 import zqueue
-from service.dispatch import FROZEN
 from service.email import jobs, life
 from service.email.record import FINAL, Status
 from service.store.errors import StoreError
@@ -105,7 +104,7 @@ class Reconciler:
         # unless that has hung for so long that its run is over.
         if email.status is not Status.SENDING or email.by is None or not self._store.alive(email.by):
             return True
-        return self._now() - email.due >= FROZEN
+        return self._now() - email.due >= life.FROZEN
 
     def _job(self, email: Unfinished) -> zqueue.NewJob:
         at = None if email.status is Status.SENDING else email.due

@@ -31,6 +31,7 @@ from service.email.times import to_z
 from zqueue import Backoff, exponential
 
 __all__ = [
+    "FROZEN",
     "LIFETIME",
     "OnUnknown",
     "StaleRun",
@@ -52,6 +53,9 @@ OnUnknown = Literal["retry", "hold"]
 
 LIFETIME = timedelta(days=5)
 """How long after its time an e-mail is tried, unless its retries need longer (RFC 5321, section 4.5.4.1)."""
+
+FROZEN = timedelta(minutes=20)
+"""A run that has taken longer is over, though its process still lives: `service.mailer.smtp.Timeouts` stay below."""
 
 _DEFERRAL = exponential(5, cap=300, jitter=True)
 _WAITING = (Status.SCHEDULED, Status.RETRYING)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import zqueue
-from service.dispatch import FROZEN
 from service.email import life
 from service.email.record import Email, Status
 from service.reconcile import Reconciler
@@ -81,7 +80,7 @@ async def test_what_is_being_sent_is_left_to_its_process(world: World, tmp_path:
     await world.begin(dead, "dead0000")
     assert await world.reconciler.step() == 1
     assert await world.queued(mine, dead) == [False, True]
-    world.now += FROZEN - timedelta(seconds=1)
+    world.now += life.FROZEN - timedelta(seconds=1)
     assert await world.reconciler.step() == 0
     world.now += timedelta(seconds=1)
     assert await world.reconciler.step() == 1
