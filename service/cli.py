@@ -113,6 +113,7 @@ def _api(settings: Settings, options: argparse.Namespace) -> int:
     import uvicorn
 
     from service.app import create_app, opened
+    from service.heads import BoundedHeads
 
     class Server(uvicorn.Server):
         """A server that leaves signals to its program."""
@@ -128,6 +129,7 @@ def _api(settings: Settings, options: argparse.Namespace) -> int:
         async with opened(settings) as state:
             config = uvicorn.Config(
                 create_app(state),
+                http=BoundedHeads,
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 
 from service.app import create_app
+from service.heads import MOST, BoundedHeads
 from service.listening import for_api
 from service.store import listing
 from tests.conftest import wait_until
@@ -39,7 +40,9 @@ async def test_an_odd_origin_is_a_strange_one(api: Api, origin: str) -> None:
 async def served(api: Api) -> AsyncIterator[int]:
     """The API on a port of its own."""
     listening = for_api(api.state["settings"])
-    server = uvicorn.Server(uvicorn.Config(create_app(api.state), log_config=None, access_log=False, lifespan="on"))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(api.state), http=BoundedHeads, log_config=None, access_log=False, lifespan="on")
+    )
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         await wait_until(lambda: server.started)
@@ -60,6 +63,38 @@ async def test_a_client_that_leaves_in_the_midst_of_its_body(api: Api, caplog: p
         writer.close()
         await wait_until(lambda: any(record.message == "request" for record in caplog.records))
     assert [record.levelname for record in caplog.records if record.exc_info or record.levelno > logging.INFO] == []
+
+
+async def answer(port: int, *parts: bytes) -> bytes:
+    """What a connection that sends *parts* gets before it is closed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    with contextlib.suppress(ConnectionError):
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+    try:
+        return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+async def test_the_head_of_a_request_has_a_bound(api: Api) -> None:
+    """Many fields, one without an end, and fields after the body: the connection ends before they fill the memory."""
+    start = b"POST /v1/emails HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    field = b"X-A: " + b"a" * 1_000 + b"\r\n"
+    enough = 3 * MOST // len(field)
+    refused = (b"HTTP/1.1 400", b"")  # who is still writing may miss the answer
+    async with served(api) as port:
+        async with asyncio.timeout(20):
+            assert (await answer(port, start, *[field] * enough))[:12] in refused
+            assert (await answer(port, start, b"X-A: ", *[b"a" * 1_000] * enough))[:12] in refused
+            chunked = start + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+            assert (await answer(port, chunked, *[field] * enough))[:12] in refused
+            body = b'{"text": "' + b"a" * 10 * MOST + b'"}'
+            head = start + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+            assert b" 422 " in await answer(port, head + body)
 
 
 async def test_a_long_search_keeps_nobody_waiting(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
