@@ -27,6 +27,8 @@ _LOG: Final = logging.getLogger("zqueue")
 
 _SEEN_S: Final = 1.0
 """How often a claim also says that this worker lives."""
+_PATIENCE_S: Final = 1.0
+"""How long a step is sent again to a server that refuses; then it is said, and whether to stop is looked at."""
 _RECONNECT_S: Final = (0.05, 2.0)
 _HEED_S: Final = 1.0
 """How long a worker that stops at once waits for handlers to heed their cancellation."""
@@ -152,7 +154,7 @@ class Poller:
         if not calls:
             return 0, self._cap_s
         until = time.monotonic() + self._settings.lease_us / 1e6
-        sending = asyncio.ensure_future(send(self._link, calls))
+        sending = asyncio.ensure_future(send(self._link, calls, patience=_PATIENCE_S))
         cancelled = await self._outlast(sending)  # the jobs of a claim cut short would be nobody's
         try:
             results = self._results(sending, endings, token=token)
@@ -237,7 +239,7 @@ class Poller:
             await sleeper.close()
             if client_id is not None:  # the server may not have seen the end of it yet: nothing may go there any more
                 await self._link.send(("CLIENT", "KILL", "ID", client_id))
-            await send(self._link, [self._commands.nudge()])
+            await send(self._link, [self._commands.nudge()], patience=_PATIENCE_S)
         except QueueUnavailable as error:
             _LOG.info("could not nudge on leaving: %s", error)
 

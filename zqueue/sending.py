@@ -26,8 +26,11 @@ _FIRST_DELAY_S: Final = 0.02
 _LAST_DELAY_S: Final = 1.0
 
 
-async def send(link: Link, calls: Sequence[Call[Any]]) -> list[Any]:
+async def send(link: Link, calls: Sequence[Call[Any]], *, patience: float | None = None) -> list[Any]:
     """Run *calls* in one round trip and read their replies.
+
+    Args:
+        patience: Seconds for which to send them again; None for `PATIENCE_S`.
 
     Returns:
         For each call what it reads, or a `QueueUnavailable`: the server answered an error, or went on refusing.
@@ -37,7 +40,8 @@ async def send(link: Link, calls: Sequence[Call[Any]]) -> list[Any]:
     """
     results: list[Any] = [None] * len(calls)
     left = list(range(len(calls)))
-    deadline = time.monotonic() + PATIENCE_S
+    patience = PATIENCE_S if patience is None else patience
+    deadline = time.monotonic() + patience
     delay = _FIRST_DELAY_S
     may_have_run = False
     unknown = False
@@ -54,13 +58,13 @@ async def send(link: Link, calls: Sequence[Call[Any]]) -> list[Any]:
             left, refusal = _sort(calls, left, replies, results)
             if refusal is None:
                 return results
-            if time.monotonic() > deadline:
-                for index in left:
-                    results[index] = QueueUnavailable(f"the server refused for {PATIENCE_S:g} s: {refusal}")
-                return results
             if not unknown and is_script_unknown(refusal):
                 unknown = True
                 continue
+            if time.monotonic() > deadline:
+                for index in left:
+                    results[index] = QueueUnavailable(f"the server refused for {patience:g} s: {refusal}")
+                return results
         unknown = False
         await asyncio.sleep(delay)
         delay = min(2 * delay, _LAST_DELAY_S)

@@ -17,6 +17,7 @@ from tests.asking import ask_server, until
 from tests.conftest import unique_name, wait_until
 from tests.integration.working import working
 from zqueue import poller
+from zqueue.connect import Link
 from zqueue.embedded import Server, server
 
 
@@ -167,3 +168,38 @@ async def test_a_stopping_worker_does_not_wait_for_a_dead_server_for_ever(
 
     await asyncio.wait_for(task, 25)
     assert "1 runs are not settled, their leases will end: " in caplog.text
+
+
+async def test_a_master_that_became_a_replica_is_not_trusted(
+    queue: zqueue.Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Demoted under a sleeping worker: it says so and waits for a master; a job enqueued meanwhile runs on that."""
+    handler = Slow()
+    handler.go_on.set()
+    worker = zqueue.Worker(queue, handler)
+    async with working(worker):
+        await wait_until(lambda: worker.last_claim is not None)
+        await queue.enqueue(0, id="before")
+        await wait_until(lambda: handler.ended["before"] == 1)
+        promote = Link(queue.address)  # connected now: a new connection to a replica is refused
+        await promote.send(("REPLICAOF", "127.0.0.1", "1"))
+        await wait_until(lambda: "not a master" in caplog.text, what="a warning")
+        enqueued = asyncio.create_task(queue.enqueue(0, id="meanwhile"))
+        await promote.send(("REPLICAOF", "NO", "ONE"))
+        await promote.close()
+        assert (await asyncio.wait_for(enqueued, 20)).created
+        await wait_until(lambda: handler.ended["meanwhile"] == 1)
+
+    assert losses(caplog) == []
+
+
+async def test_a_stop_is_heeded_while_the_server_refuses(queue: zqueue.Queue) -> None:
+    """A worker whose server is a replica ends soon after it is told to."""
+    worker = zqueue.Worker(queue, Slow())
+    task = asyncio.create_task(worker.run())
+    await wait_until(lambda: worker.last_claim is not None)
+    await ask_server(queue, "REPLICAOF", "127.0.0.1", "1")
+    await asyncio.sleep(0.2)  # it may be in the middle of repeating a claim
+    worker.stop()
+
+    await asyncio.wait_for(task, 10)
