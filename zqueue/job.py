@@ -88,7 +88,7 @@ class NewJob:
         at: When it is due, an aware datetime; the past is due at once.
         delay: How long from now, by the server's clock, instead of `at`.
         retry: How often and when it runs again after a failure; None leaves it to the queue.
-        timeout: Longest run of the handler; None for no limit.
+        timeout: Longest run of the handler, above 0; None for no limit.
         name: Which handler of a worker's mapping takes it.
     """
 
@@ -120,6 +120,8 @@ class NewJob:
             options["retry"] = self.retry.to_json()
         if self.timeout is not None:
             options["timeout_us"] = duration_us("timeout", self.timeout)
+            if options["timeout_us"] == 0:
+                raise InvalidJob("timeout must be longer than 0: every run would fail at once")
         try:
             lane = Priority(self.priority)
         except ValueError:

@@ -169,3 +169,9 @@ def test_times_of_a_job() -> None:
     dead = Job("a", 1, state=JobState.DEAD, score_us=us)
     assert (dead.due_at, dead.ended_at, dead.attempt) == (None, moment(us), 1)
     assert Job("a", 1, state=JobState.DEAD).ended_at is None
+
+
+def test_a_timeout_of_nothing_is_refused() -> None:
+    """A timeout of 0 would fail every run at once; the error names it."""
+    with pytest.raises(InvalidJob, match="timeout must be longer than 0"):
+        NewJob("", timeout=0).encode(1000)
