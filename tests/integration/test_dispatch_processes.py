@@ -104,8 +104,8 @@ async def test_frozen_worker_is_waited_for(tmp_path: Path) -> None:
             await server.wait_for_command(".")
             first.send_signal(signal.SIGSTOP)
             async with a_process(bench.settings):
-                # Back in a lane while its first holder is frozen: the other one has claimed it and put it off. Its second
-                # delivery itself lasts only from that claim to the snooze, too short to be sure to see.
+                # Back in a lane while its first holder is frozen: the other one has claimed it and put it off. Its
+                # second delivery lasts only from that claim to the snooze, too short to be sure to see.
                 await until(lambda: put_off(queue, email.job_id), 20)
                 assert bench.status(email) is Status.SENDING
                 first.send_signal(signal.SIGCONT)
