@@ -55,15 +55,15 @@ class Settings(BaseSettings):
         "info", description="one of debug, info, warning, error"
     )
     log_format: Literal["console", "json"] = Field("console", description="console or json")
-    concurrency: int = Field(100, description="e-mails worked on at once, from 1 to 10000", ge=1, le=10_000)
-    smtp_connections: int = Field(8, description="connections to the relay at once, from 1 to 1000", ge=1, le=1000)
+    concurrency: int = Field(100, description="a number of e-mails worked on at once, from 1 to 10000", ge=1, le=10_000)
+    smtp_connections: int = Field(8, description="a number of connections at once, from 1 to 1000", ge=1, le=1000)
     default_from: str | None = Field(None, description="an address such as Name <me@example.com>")
     ehlo_hostname: str | None = Field(
         None,
         description="the host name to greet relays with, such as mail.example.com",
         pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$",
     )
-    max_retries: int = Field(3, description="attempts after the first, from 0 to 100", ge=0, le=100)
+    max_retries: int = Field(3, description="a number of attempts after the first, from 0 to 100", ge=0, le=100)
     retry_delays: Annotated[tuple[float, ...], NoDecode] = Field(
         (60.0, 600.0, 3600.0),
         description=f"1 to {_DELAYS} delays in seconds, each at most 30 days, such as 60,600,3600",

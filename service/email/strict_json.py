@@ -29,6 +29,8 @@ def decode(body: bytes) -> dict[str, Any]:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidJson(f"the body is not UTF-8 (at byte {error.start})") from error
+    if not text.strip():
+        raise InvalidJson("the body is empty; it must be a JSON object, {...}")
     try:
         document = _DECODER.decode(text)
     except json.JSONDecodeError as error:

@@ -10,7 +10,8 @@ from service.email.strict_json import DEEPEST, InvalidJson, decode
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        (b"", "not JSON: Expecting value at line 1, column 1"),
+        (b"", "the body is empty"),
+        (b" \n", "the body is empty"),
         (b"{", "not JSON"),
         (b"{'a': 1}", "not JSON"),
         (b'{"a": 1} x', "not JSON: Extra data at line 1, column 10"),
