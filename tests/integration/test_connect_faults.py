@@ -104,7 +104,7 @@ async def test_a_demoted_master_is_given_up_in_the_end(
     async with Queue("q", server.url) as queue:
         await queue.enqueue(1, id="a", delay=60)
         await command(link, "REPLICAOF", "127.0.0.1", "1")
-        with pytest.raises(QueueUnavailable, match=r"^the server refused for 0\.2 s: .*read only replica"):
+        with pytest.raises(QueueUnavailable, match=r"a slave, not a master; the call had no effect$"):
             await queue.enqueue(2, id="b", delay=60)
         await command(link, "REPLICAOF", "NO", "ONE")
         assert await queue.missing(["a", "b"]) == ["b"]
