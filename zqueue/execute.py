@@ -7,41 +7,45 @@ import contextvars
 import inspect
 import logging
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, Final, NamedTuple
 
 from zqueue.clock import duration_us
 from zqueue.commands import Verb
+from zqueue.envelope import dump_json
 from zqueue.errors import Bury, InvalidJob, RetryLater, Snooze
-from zqueue.job import Job
+from zqueue.handler import Handler, Middleware
+from zqueue.job import CURRENT, Job
 from zqueue.retry import Retry
 
 _LOG: Final = logging.getLogger("zqueue")
-
-Handler = Callable[[Job], Awaitable[Any] | Any]
-"""Takes a job. A coroutine function runs in the event loop, any other in a thread; what that returns is awaited if it
-can be."""
 
 _LONGEST_ERROR: Final = 2000
 
 
 class Verdict(NamedTuple):
-    """How a run ended, before it is settled."""
+    """How a run ended, before it is settled.
+
+    Attributes:
+        time_us: The delay of a retry, a snooze or a release; how long an acked job is kept.
+        text: What went wrong, of a retry and a bury; the result as JSON, of the ack of a job that is kept.
+    """
 
     verb: Verb
-    delay_us: int = 0
-    error: str = ""
-
-
-def is_async(handler: Handler) -> bool:
-    """Whether a handler runs in the event loop: a coroutine function, or an object whose call is one."""
-    call = getattr(type(handler), "__call__", None)  # noqa: B004  # what kind of function it is, not whether
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call)
+    time_us: int = 0
+    text: str | bytes = ""
 
 
 async def execute(
-    job: Job, handler: Handler, retry: Retry, executor: Executor | None, started: Callable[[asyncio.Future[Any]], None]
+    job: Job[Any],
+    handler: Handler,
+    retry: Retry,
+    executor: Executor | None,
+    started: Callable[[asyncio.Future[Any]], None],
+    *,
+    middleware: Sequence[Middleware] = (),
+    max_result: int,
 ) -> Verdict:
     """Run *handler* on *job*; never raises but CancelledError (and what is not an Exception).
 
@@ -49,19 +53,24 @@ async def execute(
         retry: Says what follows a failure.
         executor: Runs the handler in a thread; None for one that `is_async`.
         started: Gets that thread's future: a thread cannot be killed, and may outlive this call.
+        middleware: Wraps the handler, the first one outermost.
+        max_result: Bytes of a kept result at most.
     """
+
+    async def call(job: Job[Any]) -> Any:
+        if executor is None:
+            return await handler(job)
+        context = contextvars.copy_context()
+        thread = asyncio.get_running_loop().run_in_executor(executor, context.run, _call, handler, job)
+        started(thread)
+        result = await asyncio.shield(thread)
+        return await result if inspect.isawaitable(result) else result  # a plain function called an asynchronous one
+
     limit = None if job.timeout is None else job.timeout.total_seconds()
     try:
         async with asyncio.timeout(limit) as timer:
-            if executor is None:
-                await handler(job)
-            else:
-                context = contextvars.copy_context()
-                thread = asyncio.get_running_loop().run_in_executor(executor, context.run, _call, handler, job)
-                started(thread)
-                result = await asyncio.shield(thread)
-                if inspect.isawaitable(result):  # a plain function that called an asynchronous one
-                    await result
+            result = await _within(middleware, job, call)
+        return _done(job, result, max_result)
     except TimeoutError as error:
         if not timer.expired():
             return failed(job, retry, error)
@@ -71,10 +80,31 @@ async def execute(
             return _said(job, retry, error)
         except InvalidJob as invalid:  # it asked for a delay that is none
             return failed(job, retry, invalid)
-    return Verdict("ack")
 
 
-def _call(handler: Handler, job: Job) -> Any:
+async def _within(middleware: Sequence[Middleware], job: Job[Any], call: Callable[[Job[Any]], Awaitable[Any]]) -> Any:
+    """Make *call* inside *middleware*, each of which may hand another job on, or none."""
+    CURRENT.set(job)
+    if not middleware:
+        return await call(job)
+
+    async def inner(handed_on: Job[Any] = job) -> Any:
+        return await _within(middleware[1:], handed_on, call)
+
+    return await middleware[0](job, inner)
+
+
+def _done(job: Job[Any], result: Any, max_result: int) -> Verdict:
+    """The ack, with the result if somebody may ask for it; else nobody cares what it is."""
+    if not job.keep_done:
+        return Verdict("ack")
+    encoded = dump_json("the result", result)
+    if len(encoded) > max_result:
+        raise InvalidJob(f"the result of {len(encoded):,} bytes is over the limit of {max_result:,}")
+    return Verdict("ack", duration_us("keep_done", job.keep_done), encoded)
+
+
+def _call(handler: Handler, job: Job[Any]) -> Any:
     """Call a sync handler. A future cannot carry StopIteration: the run would never end."""
     try:
         return handler(job)
@@ -82,7 +112,7 @@ def _call(handler: Handler, job: Job) -> Any:
         raise RuntimeError("the handler raised StopIteration") from error
 
 
-def _said(job: Job, retry: Retry, error: Exception) -> Verdict:
+def _said(job: Job[Any], retry: Retry, error: Exception) -> Verdict:
     """What a handler wants by raising."""
     if isinstance(error, Snooze):
         return Verdict("snooze", duration_us("a Snooze", error.delay))
@@ -94,7 +124,7 @@ def _said(job: Job, retry: Retry, error: Exception) -> Verdict:
     return failed(job, retry, error)
 
 
-def failed(job: Job, retry: Retry, error: BaseException, delay_us: int | None = None) -> Verdict:
+def failed(job: Job[Any], retry: Retry, error: BaseException, delay_us: int | None = None) -> Verdict:
     """What follows a failed attempt: another one after a delay, or the end."""
     words = str(error) if isinstance(error, RetryLater) else "".join(traceback.format_exception_only(error)).strip()
     planned = retry.next_delay(job.attempt)
