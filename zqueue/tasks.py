@@ -94,11 +94,10 @@ class Task(Generic[P, R]):
         if not callable(fn):
             raise InvalidJob(f"a task is made of a function, not {fn!r}")
         functools.update_wrapper(self, fn)
-        if name is None:
-            name = getattr(fn, "__qualname__", "<lambda>")
-        if "<lambda>" in name:
-            raise InvalidJob(f"a task of {fn!r} needs a name=")
+        name = getattr(fn, "__qualname__", "<lambda>") if name is None else name
         self.name = checked_text("a task's name", name)
+        if "<lambda>" in self.name:
+            raise InvalidJob(f"a task of {fn!r} needs a name=")
         self._queue = queue
         self._fn = fn
         self._signature = inspect.signature(fn)

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from zqueue.errors import Bury, RetryLater, Snooze
-from zqueue.execute import Handler, Verdict, execute, failed, is_async
+from zqueue.execute import Verdict, execute, failed
+from zqueue.handler import Handler, is_async
 from zqueue.job import Job, JobState
 from zqueue.retry import Retry, fixed
 
@@ -29,26 +30,28 @@ def threads() -> Iterator[ThreadPoolExecutor]:
         yield executor
 
 
-def _job(**attributes: Any) -> Job:
+def _job(**attributes: Any) -> Job[Any]:
     return Job("a", {"n": 1}, state=JobState.LEASED, **attributes)
 
 
 def _raising(error: BaseException) -> Handler:
-    async def handler(job: Job) -> None:
+    async def handler(job: Job[Any]) -> None:
         raise error
 
     return handler
 
 
-async def _run(handler: Handler, job: Job | None = None, retry: Retry = RETRY) -> Verdict:
-    return await execute(job or _job(), handler, retry, None, lambda thread: pytest.fail("no thread is needed"))
+async def _run(handler: Handler, job: Job[Any] | None = None, retry: Retry = RETRY) -> Verdict:
+    return await execute(
+        job or _job(), handler, retry, None, lambda thread: pytest.fail("no thread is needed"), max_result=100
+    )
 
 
 async def test_a_return_is_an_ack() -> None:
     """Whatever a handler returns, its job is done; it was given the job."""
-    seen: list[Job] = []
+    seen: list[Job[Any]] = []
 
-    async def handler(job: Job) -> str:
+    async def handler(job: Job[Any]) -> str:
         seen.append(job)
         return "anything"
 
@@ -88,8 +91,8 @@ async def test_what_raising_means(error: Exception, attempts: int, expected: Ver
 async def test_a_delay_that_is_none_is_a_failure(error: Exception, words: str) -> None:
     """A handler that asks for nonsense has failed: its job is retried by the plan, with the reason."""
     verdict = await _run(_raising(error))
-    assert (verdict.verb, verdict.delay_us) == ("retry", 7_000_000)
-    assert verdict.error.startswith(words)
+    assert (verdict.verb, verdict.time_us) == ("retry", 7_000_000)
+    assert str(verdict.text).startswith(words)
 
 
 async def test_an_endless_retry_never_buries() -> None:
@@ -102,7 +105,7 @@ async def test_a_timeout_spends_an_attempt() -> None:
     """A handler that runs for too long is cancelled, and told apart from one that raises TimeoutError itself."""
     cancelled = asyncio.Event()
 
-    async def handler(job: Job) -> None:
+    async def handler(job: Job[Any]) -> None:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -128,10 +131,10 @@ async def test_a_sync_handler_runs_in_a_thread(threads: ThreadPoolExecutor) -> N
     seen: list[tuple[bool, str]] = []
     futures: list[asyncio.Future[Any]] = []
 
-    def handler(job: Job) -> None:
+    def handler(job: Job[Any]) -> None:
         seen.append((threading.current_thread() is threading.main_thread(), colour.get()))
 
-    assert await execute(_job(), handler, RETRY, threads, futures.append) == Verdict("ack")
+    assert await execute(_job(), handler, RETRY, threads, futures.append, max_result=100) == Verdict("ack")
     assert seen == [(False, "red")]
     assert [future.done() for future in futures] == [True]
 
@@ -139,11 +142,11 @@ async def test_a_sync_handler_runs_in_a_thread(threads: ThreadPoolExecutor) -> N
 async def test_a_sync_handlers_errors(threads: ThreadPoolExecutor) -> None:
     """What a thread raises counts as what a coroutine raises, StopIteration included."""
 
-    def handler(job: Job) -> None:
+    def handler(job: Job[Any]) -> None:
         raise errors.pop()
 
     errors: list[Exception] = [Snooze(timedelta(seconds=1)), StopIteration(), ValueError("no")]
-    verdicts = [await execute(_job(), handler, RETRY, threads, lambda thread: None) for _ in range(3)]
+    verdicts = [await execute(_job(), handler, RETRY, threads, lambda thread: None, max_result=100) for _ in range(3)]
     assert verdicts == [
         Verdict("retry", 7_000_000, "ValueError: no"),
         Verdict("retry", 7_000_000, "RuntimeError: the handler raised StopIteration"),
@@ -156,7 +159,7 @@ async def test_a_sync_handlers_timeout_leaves_its_thread(threads: ThreadPoolExec
     release = threading.Event()
     futures: list[asyncio.Future[Any]] = []
     job = _job(timeout=timedelta(milliseconds=10))
-    verdict = await execute(job, lambda job: release.wait(10), RETRY, threads, futures.append)
+    verdict = await execute(job, lambda job: release.wait(10), RETRY, threads, futures.append, max_result=100)
     assert verdict == Verdict("retry", 7_000_000, "TimeoutError: the handler ran for more than 0.01 s")
     assert not futures[0].done()
     release.set()
@@ -167,31 +170,33 @@ async def test_what_a_sync_handler_returns_is_awaited(threads: ThreadPoolExecuto
     """A plain function that returns a coroutine, as a lambda does, is not done before that is."""
     done: list[str] = []
 
-    async def inner(job: Job) -> None:
+    async def inner(job: Job[Any]) -> None:
         done.append(job.id)
 
-    assert await execute(_job(), lambda job: inner(job), RETRY, threads, lambda thread: None) == Verdict("ack")
+    assert await execute(
+        _job(), lambda job: inner(job), RETRY, threads, lambda thread: None, max_result=100
+    ) == Verdict("ack")
     assert done == ["a"]
 
 
-async def _coroutine(job: Job) -> None:
+async def _coroutine(job: Job[Any]) -> None:
     """A coroutine function."""
 
 
-def _function(job: Job) -> None:
+def _function(job: Job[Any]) -> None:
     """A plain function."""
 
 
 class _AsyncCall:
-    async def __call__(self, job: Job) -> None:
+    async def __call__(self, job: Job[Any]) -> None:
         """A coroutine method."""
 
-    async def method(self, job: Job) -> None:
+    async def method(self, job: Job[Any]) -> None:
         """Another."""
 
 
 class _SyncCall:
-    def __call__(self, job: Job) -> None:
+    def __call__(self, job: Job[Any]) -> None:
         """A plain method."""
 
 
@@ -209,7 +214,7 @@ class _SyncCall:
         (lambda job: _coroutine(job), False),
     ],
 )
-def test_which_handlers_run_in_the_loop(handler: Callable[[Job], Any], expected: bool) -> None:
+def test_which_handlers_run_in_the_loop(handler: Callable[[Job[Any]], Any], expected: bool) -> None:
     """Coroutine functions however they are wrapped; nothing else."""
     assert is_async(handler) is expected
 
@@ -217,9 +222,9 @@ def test_which_handlers_run_in_the_loop(handler: Callable[[Job], Any], expected:
 async def test_errors_are_kept_within_bounds() -> None:
     """A long error is cut to 2,000 characters; what UTF-8 cannot carry is written out."""
     long = await _run(_raising(Bury("x" * 5000)))
-    assert long.error == "x" * 1999 + "…"
-    assert (await _run(_raising(Bury("x" * 2000)))).error == "x" * 2000
-    assert (await _run(_raising(Bury("a\ud800b")))).error == "a\\ud800b"
+    assert long.text == "x" * 1999 + "…"
+    assert (await _run(_raising(Bury("x" * 2000)))).text == "x" * 2000
+    assert (await _run(_raising(Bury("a\ud800b")))).text == "a\\ud800b"
 
 
 def test_failures_are_logged_where_they_matter(caplog: pytest.LogCaptureFixture) -> None:
