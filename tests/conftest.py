@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import zqueue
+from tests.servers.cluster import ClusterServers
+from tests.servers.sentinel import SentinelServers
 from zqueue.embedded import Server, find_binary
 
 SERVERS = ("valkey", "redis-7.0", "redis-6.2")
@@ -54,6 +56,34 @@ def any_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     """Each kind of server in turn, for tests of what the scripts do."""
     with Server(tmp_path_factory.mktemp(request.param), binary=server_binary(request.param)) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def cluster_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterServers]:
+    """A Cluster for the whole run."""
+    with ClusterServers(tmp_path_factory.mktemp("cluster")) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def sentinel_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelServers]:
+    """Sentinels and what they watch, for the whole run."""
+    with SentinelServers(tmp_path_factory.mktemp("sentinel")) as servers:
+        yield servers
+
+
+@pytest.fixture
+def cluster(cluster_servers: ClusterServers) -> Iterator[ClusterServers]:
+    """A Cluster that the test may hurt; it is whole again when it ends."""
+    yield cluster_servers
+    cluster_servers.heal()
+
+
+@pytest.fixture
+def sentinel(sentinel_servers: SentinelServers) -> Iterator[SentinelServers]:
+    """Sentinels and servers that the test may hurt; all are there again when it ends."""
+    yield sentinel_servers
+    sentinel_servers.heal()
 
 
 def unique_name() -> str:

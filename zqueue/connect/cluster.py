@@ -51,7 +51,7 @@ class Cluster:
 
     def _learn(self, reply: list[Any], guide: Endpoint, slot: int) -> Endpoint:
         """The owner of *slot*, from ranges like ``[0, 5460, [host, port, id], ...]`` with the master first."""
-        ranges = [(first, last, [_endpoint(node, guide) for node in nodes]) for first, last, *nodes in reply]
+        ranges = [(first, last, [endpoint_of(node, guide) for node in nodes]) for first, last, *nodes in reply]
         self._guides.know(node for _, _, nodes in ranges for node in nodes)
         for first, last, nodes in ranges:
             if first <= slot <= last:
@@ -59,7 +59,7 @@ class Cluster:
         raise NotReady(f"no node of the Cluster owns slot {slot}")
 
 
-def _endpoint(node: list[Any], guide: Endpoint) -> Endpoint:
+def endpoint_of(node: list[Any], guide: Endpoint) -> Endpoint:
     """A node's address; one that does not know its own is where it was asked, as the protocol has it."""
     host = (node[0] or b"").decode()
     return Endpoint(guide.host if host in ("", "?") else host, node[1])

@@ -1,0 +1,1 @@
+"""Several servers together, on loopback: a Cluster, and a master with replicas and sentinels."""
