@@ -42,6 +42,35 @@ class JobNotFound(_JobError):
         super().__init__(job_id, f"no job {job_id!r}")
 
 
+class DuplicateJob(_JobError):
+    """The id is taken: ``on_conflict="raise"``, or ``"replace"`` and the job that holds it is running."""
+
+    def __init__(self, job_id: str, state: str) -> None:
+        super().__init__(job_id, f"job {job_id!r} exists already; it is {state}")
+
+
+class JobFailed(_JobError):
+    """The job whose result was awaited is dead; the message ends with its last error."""
+
+    def __init__(self, job_id: str, error: str | None) -> None:
+        super().__init__(job_id, f"job {job_id!r} is dead: {error}")
+        self.error = error
+
+
+class ResultNotKept(_JobError):
+    """The result was awaited of a job that keeps none: give it, or its queue, a ``keep_done``."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id, f"job {job_id!r} keeps no result: give it, or its queue, a keep_done")
+
+
+class UnknownTask(_JobError):
+    """A worker claimed a job for which it has no handler; the job is given back, for another worker."""
+
+    def __init__(self, job_id: str, name: str) -> None:
+        super().__init__(job_id, f"job {job_id!r} is for {name!r}, which this worker does not know; it is given back")
+
+
 class LeaseLost(_JobError):
     """A write for a job whose lease another worker holds by now, or that is gone; nothing was written."""
 
@@ -57,6 +86,13 @@ class QueueUnavailable(ZQueueError):
     """The server could not be reached or could not take the call.
 
     The message says whether the call may have taken effect. An enqueue with the same id is always safe to repeat.
+    """
+
+
+class NotReplicated(ZQueueError):
+    """Jobs are enqueued, but not on as many replicas (or disks) as the queue asks for, within its patience.
+
+    Enqueueing them again with the same ids is safe, and waits again.
     """
 
 

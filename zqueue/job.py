@@ -1,19 +1,19 @@
-"""What is scheduled: a job as a producer states it, as the server keeps it, and as a handler sees it."""
+"""A job, as its producer, its handler and an inspector see it."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
-import orjson
-
-from zqueue.clock import Duration, duration_us, instant_us, moment
-from zqueue.errors import CorruptJob, InvalidJob, PayloadTooLarge
-from zqueue.ids import new_id
+from zqueue.clock import Duration, moment
+from zqueue.errors import ZQueueError
 from zqueue.retry import Retry
+
+R = TypeVar("R")
 
 
 class Priority(IntEnum):
@@ -29,29 +29,34 @@ class JobState(StrEnum):
 
     SCHEDULED = "scheduled"
     LEASED = "leased"
+    DONE = "done"
     DEAD = "dead"
 
 
 @dataclass(slots=True)
-class Job:
-    """A job, as inspection shows it and as a handler gets it.
+class JobInfo:
+    """What a `Job` and a `JobRecord` have in common.
 
     Attributes:
-        state: Where it is. `LEASED` in a handler.
-        due_us: When it is (or was) due, microseconds since the epoch; None once dead.
+        group: Shares the limits that were set for this name.
+        state: Its `JobState`. In a handler, what the worker's ``lifespan`` yielded (`JobState.LEASED` without one).
+        due_us: When it is (or was) due, microseconds since the epoch; None once done or dead.
         attempts: Failed attempts so far.
         deliveries: Claims since the last finished attempt, this one included: 2 in a handler means that a worker
             died, or lost its lease, while running it.
         error: Why the last attempt failed, or why the job is dead.
+        timeout: Longest run of its handler; None for no limit of its own.
+        keep_done: How long it is kept, with its result, once it is done; zero: not at all.
         score_us: Its score in the sorted set of its state, in microseconds since the epoch: when it is due, when its
-            lease ends, or when it died. None in a handler.
-        created: In an answer to enqueue: False when the id was taken and this is the job that holds it.
+            lease ends, or when it ended. None in a handler.
+        parked: It is due, and waits for the limit of its group.
     """
 
     id: str
     payload: Any
     name: str = ""
-    state: JobState = JobState.SCHEDULED
+    group: str | None = None
+    state: Any = JobState.SCHEDULED
     priority: Priority = Priority.NORMAL
     due_us: int | None = None
     attempts: int = 0
@@ -59,8 +64,9 @@ class Job:
     error: str | None = None
     retry: Retry | None = None
     timeout: timedelta | None = None
+    keep_done: timedelta = timedelta(0)
     score_us: int | None = None
-    created: bool = False
+    parked: bool = False
 
     @property
     def attempt(self) -> int:
@@ -69,139 +75,71 @@ class Job:
 
     @property
     def due_at(self) -> datetime | None:
-        """When it is (or was) due, in UTC; None once dead."""
+        """When it is (or was) due, in UTC; None once done or dead."""
         return None if self.due_us is None else moment(self.due_us)
 
     @property
     def ended_at(self) -> datetime | None:
-        """When it died, in UTC; None unless dead."""
-        return moment(self.score_us) if self.state is JobState.DEAD and self.score_us is not None else None
+        """When it was done, or died, in UTC; None before."""
+        ended = self.state in (JobState.DONE, JobState.DEAD)
+        return moment(self.score_us) if ended and self.score_us is not None else None
 
 
 @dataclass(slots=True)
-class NewJob:
-    """A job to enqueue.
+class JobRecord(JobInfo):
+    """A job as inspection shows it.
 
     Attributes:
-        payload: Anything JSON can carry.
-        id: Names the job; while a job of this id exists, enqueueing another returns the existing one. None makes one.
-        at: When it is due, an aware datetime; the past is due at once.
-        delay: How long from now, by the server's clock, instead of `at`.
-        retry: How often and when it runs again after a failure; None leaves it to the queue.
-        timeout: Longest run of the handler, above 0; None for no limit.
-        name: Which handler of a worker's mapping takes it.
+        progress: What its handler last said of itself, while it runs.
+        result: What its handler returned, once it is done.
     """
 
-    payload: Any
-    id: str | None = None
-    at: datetime | None = None
-    delay: Duration | None = None
-    priority: Priority = Priority.NORMAL
-    retry: Retry | None = None
-    timeout: Duration | None = None
-    name: str = ""
+    progress: Any = None
+    result: Any = None
 
-    def encode(self, max_payload: int) -> tuple[bytes, bytes, bytes]:
-        """Check everything and give what the enqueue script takes: id, envelope, when.
+
+@dataclass(slots=True)
+class Job(JobInfo, Generic[R]):
+    """A job as it was enqueued, and as a handler gets it.
+
+    Attributes:
+        created: In an answer to enqueue: False when the id was taken and this is the job that holds it.
+    """
+
+    created: bool = False
+    await_result: Callable[[str, Duration | None], Awaitable[R]] | None = field(default=None, repr=False, compare=False)
+    report: Callable[[Any], Awaitable[None]] | None = field(default=None, repr=False, compare=False)
+
+    async def result(self, timeout: Duration | None = None) -> R:
+        """What its handler returns, as soon as it has; see `Queue.result` for what it raises."""
+        if self.await_result is None:
+            raise ZQueueError(f"job {self.id!r} did not come from enqueue: ask its queue for the result")
+        return await self.await_result(self.id, timeout)
+
+    async def progress(self, value: Any) -> None:
+        """In a handler: show *value*, anything JSON can carry, to whoever looks at the job while it runs.
 
         Raises:
-            InvalidJob: Something is not as it must be; the message names it.
-            PayloadTooLarge: The payload is over *max_payload* bytes.
+            InvalidJob: It is not JSON.
+            LeaseLost: Another worker has the job by now, or it was cancelled; nothing was written.
+            QueueUnavailable: The server could not be reached.
         """
-        payload = _dump(self.payload)
-        if len(payload) > max_payload:
-            raise PayloadTooLarge(len(payload), max_payload)
-        options: dict[str, Any] = {}
-        if self.name:
-            options["name"] = checked_text("name", self.name)
-        if self.retry is not None:
-            if not isinstance(self.retry, Retry):
-                raise InvalidJob(f"retry must be a Retry, not {self.retry!r}")
-            options["retry"] = self.retry.to_json()
-        if self.timeout is not None:
-            options["timeout_us"] = duration_us("timeout", self.timeout)
-            if options["timeout_us"] == 0:
-                raise InvalidJob("timeout must be longer than 0: every run would fail at once")
-        try:
-            lane = Priority(self.priority)
-        except ValueError:
-            raise InvalidJob(f"priority must be a Priority, not {self.priority!r}") from None
-        tail = b"," + orjson.dumps(options)[1:] if options else b"}"
-        name = new_id() if self.id is None else checked_text("id", self.id)
-        return name.encode(), b'%d{"payload":%b%b' % (lane, payload, tail), self._when()
-
-    def _when(self) -> bytes:
-        if self.at is None:
-            return b"" if self.delay is None else b"+%d" % duration_us("delay", self.delay)
-        if self.delay is not None:
-            raise InvalidJob("give at or delay, not both")
-        return b"%d" % instant_us("at", self.at)
+        if self.report is None:
+            raise ZQueueError(f"job {self.id!r} does not run here: progress is for its handler")
+        await self.report(value)
 
 
-_STRICT: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
+CURRENT: Final[ContextVar[Job[Any]]] = ContextVar("zqueue_job")
+"""The job of the run that this code is part of."""
 
 
-def _dump(payload: Any) -> bytes:
-    try:
-        encoded = orjson.dumps(payload, option=_STRICT)
-    except (TypeError, ValueError) as error:
-        raise InvalidJob(f"the payload is not JSON: {error}") from None
-    if b"null" in encoded and _has_nan(payload):  # orjson writes NaN and infinities as null
-        raise InvalidJob("the payload is not JSON: it holds a NaN or an infinity")
-    return encoded
-
-
-def _has_nan(value: Any) -> bool:
-    if isinstance(value, float):
-        return not math.isfinite(value)
-    if isinstance(value, dict):
-        return any(map(_has_nan, value.values()))
-    return isinstance(value, list | tuple) and any(map(_has_nan, value))
-
-
-def checked_text(what: str, text: str) -> str:
-    """*text*, if it is 1 to 200 bytes of UTF-8 without control characters.
+def current_job() -> Job[Any]:
+    """In a handler or a task, and in what it calls: the job that runs.
 
     Raises:
-        InvalidJob: It is not; the message starts with *what*.
+        ZQueueError: No job runs here.
     """
-    if not isinstance(text, str):
-        raise InvalidJob(f"{what} must be a string, not {text!r}")
     try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        raise InvalidJob(f"{what} holds a lone surrogate: {text!r}") from None
-    if not 1 <= size <= 200:
-        raise InvalidJob(f"{what} must be 1 to 200 bytes long, not {size}")
-    if any(ord(char) < 32 or 127 <= ord(char) < 160 for char in text):
-        raise InvalidJob(f"{what} holds a control character: {text!r}")
-    return text
-
-
-def decode_job(job_id: bytes, envelope: bytes | None, **known: Any) -> Job:
-    """A job from its id and envelope; *known* are the other attributes of `Job`.
-
-    Raises:
-        CorruptJob: The envelope is missing or not one.
-    """
-    shown = job_id.decode("utf-8", "backslashreplace")
-    if not envelope:
-        raise CorruptJob(shown, f"job {shown!r} has no envelope")
-    try:
-        stored = orjson.loads(envelope[1:])
-        name = stored.get("name", "")
-        retry = stored.get("retry")
-        timeout_us = stored.get("timeout_us")
-        if not isinstance(name, str):
-            raise TypeError(f"its name is {name!r}")
-        return Job(
-            shown,
-            stored["payload"],
-            name,
-            priority=Priority(envelope[0] - ord("0")),
-            retry=None if retry is None else Retry.from_json(retry),
-            timeout=None if timeout_us is None else timedelta(microseconds=timeout_us),
-            **known,
-        )
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise CorruptJob(shown, f"job {shown!r} has an envelope that does not decode: {error}") from error
+        return CURRENT.get()
+    except LookupError:
+        raise ZQueueError("current_job() is for handlers: no job runs here") from None

@@ -8,26 +8,40 @@ from zqueue.errors import InvalidJob
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 
-ORDER = ("due:0", "due:1", "due:2", "leased", "jobs", "claims", "attempts", "dead", "wake", "workers")
+ORDER = (
+    *("due:0", "due:1", "due:2", "leased", "jobs", "claims", "attempts", "dead", "wake", "workers"),
+    *("done", "results", "progress", "recurring", "fires", "paused", "ended"),
+    *("parked", "gates", "tat", "running", "limits", "groups"),
+)
 """The fixed KEYS list of every script; `lua/_prelude.lua` binds names to it in this order."""
 
 
 class Keys:
-    """The keys of one queue. All carry the hash tag ``{NAME}``, so a Cluster keeps them on one node.
+    """The keys of one shard of a queue. All carry one hash tag, so a Cluster keeps them on one node.
+
+    Args:
+        name: The queue's.
+        shard: Which of its shards; None for a queue that has only one.
 
     Attributes:
         all: The fixed KEYS list, in the order of `ORDER`.
         wake: The list that holds at most one token: "look at the head".
-        meta: The hash that says which format the queue is in.
+        ended: The channel on which the ids of ended jobs are published.
+        meta: The hash that says when these keys were first made.
+        format: The hash that says which format the queue is in and how many shards it has.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, shard: int | None = None) -> None:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InvalidJob(f"a queue name is 1 to 64 of A-Z a-z 0-9 _ . -, not {name!r}")
-        self.prefix = f"zq:{{{name}}}:"
+        self.prefix = f"zq:{{{name}}}:" if shard is None else f"zq:{{{name}:{shard}}}:"
         self.all = tuple(f"{self.prefix}{key}".encode() for key in ORDER)
         self.wake = self.all[ORDER.index("wake")]
+        self.ended = self.all[ORDER.index("ended")]
+        self.recurring = self.all[ORDER.index("recurring")]
+        self.fires = self.all[ORDER.index("fires")]
         self.meta = f"{self.prefix}meta".encode()
+        self.format = f"zq:{{{name}}}:meta".encode()
 
     def call(self, producer: str) -> bytes:
         """Where the last enqueue call of *producer* is remembered for 60 s."""

@@ -7,16 +7,17 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from zqueue.commands import CHUNK, Commands
+from zqueue.commands import CHUNK
 from zqueue.connect import TIMEOUT_S, Address, Link
 from zqueue.errors import QueueUnavailable
 from zqueue.job import Job
 from zqueue.replies import Settled
 from zqueue.sending import ask
+from zqueue.shards import Shard
 
 _LOG: Final = logging.getLogger("zqueue")
 
@@ -28,6 +29,7 @@ class Held:
     """A job this worker has claimed.
 
     Attributes:
+        shard: The shard it is on.
         until: When the lease ends unless renewed, on the monotonic clock.
         job: What runs; None when it did not decode.
         task: Runs it.
@@ -38,7 +40,8 @@ class Held:
     """
 
     key: tuple[bytes, str]
-    job: Job | None
+    shard: Shard
+    job: Job[Any] | None
     until: float
     last: bool = False
     task: asyncio.Task[Any] | None = None
@@ -61,10 +64,10 @@ class LeaseKeeper:
     """
 
     def __init__(
-        self, address: Address, commands: Commands, lease_us: int, on_lost: Callable[[Held, Settled], None]
+        self, address: Address, shards: Sequence[Shard], lease_us: int, on_lost: Callable[[Held, Settled], None]
     ) -> None:
         self._address = address
-        self._commands = commands
+        self._shards = shards
         self._lease_us = lease_us
         self._on_lost = on_lost
         self._held: dict[tuple[bytes, str], Held] = {}
@@ -102,30 +105,36 @@ class LeaseKeeper:
 
     async def _renew_for_ever(self) -> None:
         self._loop, self._woken = asyncio.get_running_loop(), asyncio.Event()
+        async with asyncio.TaskGroup() as group:  # a shard whose server is away does not hold up the others
+            for shard in self._shards:
+                group.create_task(self._renew_shard(shard, self._woken))
+
+    async def _renew_shard(self, shard: Shard, woken: asyncio.Event) -> None:
         interval = self._lease_us / 3e6
         # A connection that went silent while nothing ran must be found out while there is lease left to renew.
-        link = Link(self._address, timeout=min(TIMEOUT_S, max(interval, _SHORTEST_TIMEOUT_S)))
+        timeout = min(TIMEOUT_S, max(interval, _SHORTEST_TIMEOUT_S))
+        link = Link(self._address, timeout=timeout, key=shard.keys.wake)
         while not self._stop.is_set():
             pause = interval
+            held = [each for each in list(self._held.values()) if each.shard is shard]
             try:
-                await self._renew(link)
+                await self._renew(link, shard, held)
             except QueueUnavailable as error:
-                _LOG.warning("could not renew %d leases: %s", len(self._held), error)
+                _LOG.warning("could not renew %d leases: %s", len(held), error)
                 pause = min(interval / 4, 1.0)
             except Exception:  # this thread is all that keeps the jobs
-                _LOG.exception("could not renew %d leases", len(self._held))
+                _LOG.exception("could not renew %d leases", len(held))
             try:
-                await asyncio.wait_for(self._woken.wait(), pause)
+                await asyncio.wait_for(woken.wait(), pause)
             except TimeoutError:
                 continue
         await link.close()
 
-    async def _renew(self, link: Link) -> None:
-        held = list(self._held.values())
+    async def _renew(self, link: Link, shard: Shard, held: Sequence[Held]) -> None:
         for at in range(0, len(held), CHUNK):
             chunk = held[at : at + CHUNK]
             asked = time.monotonic()
-            answers = await ask(link, self._commands.extend([each.key for each in chunk], self._lease_us))
+            answers = await ask(link, shard.commands.extend([each.key for each in chunk], self._lease_us))
             for each, answer in zip(chunk, answers, strict=True):
                 if answer == "ok":
                     each.until = asked + self._lease_us / 1e6

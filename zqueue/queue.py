@@ -3,112 +3,57 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime, timedelta
-from types import TracebackType
-from typing import Final, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar, Unpack, overload
 
-from zqueue.clock import Clock, Duration, ServerClock, duration_us, moment
-from zqueue.commands import CHUNK, FORMAT, Call, Commands, Dead, claim_format
-from zqueue.connect import Address, Link, Links
-from zqueue.errors import InvalidJob, QueueUnavailable
-from zqueue.job import Job, JobState, NewJob, Priority, checked_text
-from zqueue.keys import Keys
-from zqueue.producer import Enqueued, Producer
-from zqueue.replies import Stats
+from zqueue.clock import Duration, duration_us, instant_us, moment
+from zqueue.control import Controlled
+from zqueue.envelope import Encoded, NewJob, OnConflict
+from zqueue.errors import CorruptJob, DuplicateJob, InvalidJob
+from zqueue.job import Job, Priority
+from zqueue.limits import encode_limit
+from zqueue.producer import Enqueued
+from zqueue.recurring import Recurring, checked_name, encode_spec, read_recurring
 from zqueue.retry import Retry
-from zqueue.sending import ask, send
+from zqueue.schedule import Misfire, Schedule
+from zqueue.sending import results
+from zqueue.tasks import Task, TaskDecorator, TaskOptions
 
+_LOG: Final = logging.getLogger("zqueue")
+
+P = ParamSpec("P")
 R = TypeVar("R")
 
-_MOST_A_PAGE: Final = 1000
 
-
-class Queue:
-    """A named queue on a server.
+class Queue(Controlled):
+    """A named queue on a server, or on many.
 
     Connects when first used, so that making one, and ``async with``, never fail because a server is away. One object
-    serves one event loop at a time, from any number of tasks.
+    serves any number of tasks and event loops; each loop has connections of its own, and closes them with `close`.
 
     Args:
         name: 1 to 64 of ``A-Z a-z 0-9 _ . -``.
-        url: ``redis://`` ``rediss://`` ``unix://``, or ``embedded:///folder``, which starts a Valkey with its files in
-            that folder. None takes ``ZQUEUE_URL`` from the environment at first use.
-        retry: For jobs that do not say themselves.
-        max_payload: Bytes of a job's JSON at most.
+        url: ``redis://`` ``rediss://`` ``unix://``; ``redis+sentinel://h1,h2/master/0``; ``redis+cluster://h1,h2``; or
+            ``embedded:///folder``, which starts a Valkey with its files in that folder. None is for a queue that gets
+            its URL later, by `bind`, or from ``ZQUEUE_URL`` in the environment at first use.
+        shards: Over how many hash tags its keys are spread, so that a Cluster can spread them over its nodes. Fixed by
+            whoever uses the queue first. Order and limits hold within a shard; limits are for queues of one.
+        retry: For jobs whose task, and that themselves, do not say.
+        max_payload: Bytes of a job's JSON at most, and of its result's.
+        keep_done: How long jobs that are done are kept, with their results; zero: not at all.
         keep_dead: How long dead jobs are kept; applied by this queue's workers.
-        keep_max: How many dead jobs are kept.
+        keep_max: How many done, and how many dead, jobs are kept on a shard; applied by this queue's workers.
+        replicas: How many replicas must have a job before `enqueue` returns (``WAIT``).
+        fsync: Whether a job must be in the append-only file on disk, there too, before `enqueue` returns (``WAITAOF``:
+            Valkey, Redis 7.2).
+        eviction: What to do with a server that may drop keys when its memory is full: ``refuse``, or ``warn`` once.
         clock: A clock to use instead of the server's, in tests.
 
     Raises:
         InvalidJob: An argument is not as described; the message names it.
     """
-
-    def __init__(
-        self,
-        name: str,
-        url: str | None = None,
-        *,
-        retry: Retry | None = None,
-        max_payload: int = 256 * 1024,
-        keep_dead: Duration = timedelta(days=30),
-        keep_max: int = 10_000,
-        clock: Clock | None = None,
-    ) -> None:
-        if retry is not None and not isinstance(retry, Retry):
-            raise InvalidJob(f"retry must be a Retry, not {retry!r}")
-        for what, count in (("max_payload", max_payload), ("keep_max", keep_max)):
-            if type(count) is not int or count < 0:
-                raise InvalidJob(f"{what} must be a whole number of at least 0, not {count!r}")
-        self.name = name
-        self.retry = Retry() if retry is None else retry
-        self.max_payload = max_payload
-        self.commands = Commands(Keys(name), clock)
-        self.dead = Dead(duration_us("keep_dead", keep_dead), keep_max)
-        self._clock = clock
-        self.server_clock = ServerClock()
-        self._address = None if url is None else Address(url)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._links: Links
-        self._producer: Producer
-        self._format_checked = False
-
-    @property
-    def address(self) -> Address:
-        """Where its server is.
-
-        Raises:
-            InvalidJob: No URL was given, and ``ZQUEUE_URL`` is not set.
-        """
-        if self._address is None:
-            url = os.environ.get("ZQUEUE_URL")
-            if not url:
-                raise InvalidJob(f"queue {self.name!r} has no URL: give it one, or set ZQUEUE_URL")
-            self._address = Address(url)
-        return self._address
-
-    async def __aenter__(self) -> Queue:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Finish what is being enqueued and close the connections; the queue may be used again."""
-        if self._loop is not None:
-            self._loop = None
-            await self._producer.close()
-            await self._links.close()
-
-    def now(self) -> datetime:
-        """The server's time: as it was in the last reply, carried on by the monotonic clock.
-
-        The wall clock's before the server was first heard.
-        """
-        return moment(self.server_clock.now_us() if self._clock is None else self._clock.now_us())
 
     async def enqueue(
         self,
@@ -118,171 +63,228 @@ class Queue:
         at: datetime | None = None,
         delay: Duration | None = None,
         priority: Priority = Priority.NORMAL,
+        group: str | None = None,
         retry: Retry | None = None,
         timeout: Duration | None = None,
+        on_conflict: OnConflict = "keep",
         name: str = "",
-    ) -> Job:
+    ) -> Job[Any]:
         """Schedule a job; see `NewJob` for the arguments.
 
-        Calls made at the same time share a round trip. A job of the same *id*, in whatever state, is kept: it is what
-        comes back, with ``created`` False.
+        Calls made at the same time share a round trip.
 
         Raises:
             InvalidJob: An argument is not as described; the message names it.
+            DuplicateJob: The *id* is taken, and *on_conflict* says so.
             QueueUnavailable: The server could not be reached; the message says whether the job may be there.
                 Repeating with the same *id* is safe.
+            NotReplicated: The job is enqueued, but not as safely as the queue asks for. Repeating is safe.
         """
-        new = NewJob(payload, id, at, delay, priority, retry, timeout, name)
+        new = NewJob(payload, id, at, delay, priority, retry, timeout, name, group, on_conflict)
         (job,) = await self.enqueue_many((new,))
         return job
 
-    async def enqueue_many(self, jobs: Iterable[NewJob]) -> list[Job]:
+    async def enqueue_many(self, jobs: Iterable[NewJob]) -> list[Job[Any]]:
         """Schedule many jobs, in order, in as few round trips as possible.
 
-        All are checked before the first is sent. More than 100 go in several steps: should the server be lost between
-        two of them, some jobs are there and some are not; repeating with the same ids is safe.
+        All are checked before the first is sent. More than 100, or of more than one shard, go in several steps: should
+        the server be lost between two of them, some jobs are there and some are not; repeating with the same ids is
+        safe.
 
         Raises:
             InvalidJob: One of the jobs is not as it must be; nothing was sent.
+            DuplicateJob: An id was taken and that job says so; the others are enqueued.
             QueueUnavailable: The server could not be reached.
+            NotReplicated: All are enqueued, but not as safely as the queue asks for.
         """
         jobs = list(jobs)
         if not jobs:
             return []
-        encoded = [job.encode(self.max_payload) for job in jobs]
-        await self._ready()
-        answers = await self._producer.enqueue(encoded)
-        return [
-            _enqueued(job, ids[0].decode(), answer) for job, ids, answer in zip(jobs, encoded, answers, strict=True)
-        ]
+        encoded = [job.encode(self.max_payload, self.keep_done_us) for job in jobs]
+        await self.check()
+        enqueued = []
+        for new, parts, answer in zip(jobs, encoded, await self._enqueue(encoded), strict=True):
+            job = self._enqueued(new, parts[0].decode(), answer)
+            job.await_result = self.result
+            enqueued.append(job)
+        for new, job in zip(jobs, enqueued, strict=True):
+            if not job.created and new.on_conflict != "keep":
+                raise DuplicateJob(job.id, job.state)
+        return enqueued
 
-    async def get(self, job_id: str) -> Job | None:
-        """A job in any state; None when there is none (it ran, or was cancelled, or never was).
+    async def _enqueue(self, encoded: Sequence[Encoded]) -> list[Enqueued]:
+        producers = self.connections().producers
+        if len(producers) == 1:
+            return await producers[0].enqueue(encoded)
+        parts: dict[int, list[int]] = {}
+        for place, job in enumerate(encoded):
+            parts.setdefault(self.shard(job[0].decode()).index, []).append(place)
+        answers: list[Enqueued] = [None] * len(encoded)
+        for places, part in zip(
+            parts.values(),
+            await asyncio.gather(
+                *(producers[index].enqueue([encoded[place] for place in places]) for index, places in parts.items())
+            ),
+            strict=True,
+        ):
+            for place, answer in zip(places, part, strict=True):
+                answers[place] = answer
+        return answers
 
-        Raises:
-            CorruptJob: What is stored under this id does not decode.
-            QueueUnavailable: The server could not be reached.
-        """
-        return await self._ask(self.commands.get(checked_text("id", job_id)))
+    def _enqueued(self, new: NewJob, job_id: str, answer: Enqueued) -> Job[Any]:
+        if isinstance(answer, Job):
+            return answer
+        keep_us = self.keep_done_us if new.keep_done is None else duration_us("keep_done", new.keep_done)
+        return Job(
+            job_id,
+            new.payload,
+            new.name,
+            new.group,
+            priority=Priority(new.priority),
+            due_us=answer,
+            score_us=answer,
+            retry=new.retry,
+            timeout=None if new.timeout is None else timedelta(microseconds=duration_us("timeout", new.timeout)),
+            keep_done=timedelta(microseconds=keep_us),
+            created=answer is not None,
+        )
 
-    async def cancel(self, job_id: str) -> bool:
-        """Take a job away, whether it waits or runs; the handler of a running one is cancelled at its next renewal.
+    async def recur(
+        self,
+        name: str,
+        schedule: Schedule,
+        payload: object,
+        *,
+        after: datetime | None = None,
+        misfire: Misfire = "once",
+        task: str = "",
+        priority: Priority = Priority.NORMAL,
+        group: str | None = None,
+        retry: Retry | None = None,
+        timeout: Duration | None = None,
+    ) -> datetime:
+        """Make a job at each slot of *schedule*, or change the schedule of this *name*.
 
-        Returns:
-            Whether there was one to cancel: False when it has ended, or is dead, or never was.
-
-        Raises:
-            QueueUnavailable: The server could not be reached; the job may be cancelled. Repeating is safe.
-        """
-        (cancelled,) = await self._ask(self.commands.cancel([checked_text("id", job_id)]))
-        return cancelled
-
-    async def missing(self, ids: Iterable[str]) -> list[str]:
-        """Those of *ids* with no job, in any state.
-
-        Raises:
-            InvalidJob: One of them cannot be an id.
-            QueueUnavailable: The server could not be reached.
-        """
-        asked = [checked_text("id", each) for each in ids]
-        found: list[str] = []
-        for at in range(0, len(asked), CHUNK):
-            chunk = await self._ask(self.commands.missing(asked[at : at + CHUNK]))
-            found.extend(chunk)
-        return found
-
-    async def jobs(self, state: JobState, limit: int = 100, after: Job | None = None) -> list[Job]:
-        """A page of the jobs in a state.
-
-        Scheduled jobs come by lane and due time, leased ones by the end of their lease, dead ones by the time of death.
+        Each slot makes one job, whatever the number of workers; it is called ``NAME@SLOT`` (the slot in UTC) and due at
+        its slot. To say the same again, from any number of programs, changes nothing: a schedule whose times stay what
+        they were keeps its next slot.
 
         Args:
-            limit: At most this many, 1 to 1,000.
-            after: The last job of the page before; it need not exist any more.
+            name: 1 to 160 bytes.
+            schedule: `cron` or `every`.
+            after: Only slots after this moment; None for now, by the server's clock.
+            misfire: What becomes of the slots at whose time no worker ran. ``once``: one job, for the last of them;
+                ``all``: a job for each; ``skip``: none, unless the last is at most a minute late.
+            task: The `name` of the jobs: the handler, or the task, that takes them.
+            priority: Of the jobs, and so *group*, *retry* and *timeout*: see `NewJob`.
+
+        Returns:
+            The slot that is next.
 
         Raises:
-            InvalidJob: The limit or the state is none.
-            QueueUnavailable: The server could not be reached.
+            InvalidJob: An argument is not as described; the message names it.
+            QueueUnavailable: The server could not be reached. Repeating is safe.
         """
-        if type(limit) is not int or not 1 <= limit <= _MOST_A_PAGE:
-            raise InvalidJob(f"limit must be from 1 to {_MOST_A_PAGE:,}, not {limit!r}")
-        if state not in list(JobState):
-            raise InvalidJob(f"state must be one of {', '.join(JobState)}, not {state!r}")
-        return await self._ask(self.commands.jobs(JobState(state), limit, after))
+        new = NewJob(payload, priority=priority, retry=retry, timeout=timeout, name=task, group=group)
+        times, what = encode_spec(schedule, misfire, new.envelope(self.max_payload, self.keep_done_us))
+        shard = self.shard(checked_name(name))
+        now_us = await self.ask(shard, shard.commands.time())
+        start = moment(now_us) if after is None else after
+        slot_us = instant_us("after", schedule.next_after(start))
+        call = shard.commands.recur(name, times, what, slot_us, forward=after is not None)
+        next_us = await self.ask(shard, call)
+        return moment(next_us)
 
-    async def stats(self) -> Stats:
-        """The size of everything.
+    async def recurring(self) -> list[Recurring]:
+        """All schedules, by name.
 
         Raises:
-            QueueUnavailable: The server could not be reached.
+            QueueUnavailable: A server could not be reached.
         """
-        now_us, stats = await self._ask(self.commands.stats())
-        self.server_clock.heard(now_us)
-        return stats
+        await self.check()
+        found: list[Recurring] = []
+        for shard, links in zip(self.shards, self.connections().links, strict=True):
+            async with links.one() as link:
+                specs, slots = await results(link, shard.commands.recurring())
+            for name in specs.keys() & slots.keys():
+                try:
+                    found.append(read_recurring(name, specs[name], slots[name]))
+                except CorruptJob as corrupt:  # of a newer version, perhaps: it is not ours to drop
+                    _LOG.warning("%s", corrupt)
+        return sorted(found, key=lambda each: each.name)
+
+    async def unrecur(self, name: str) -> bool:
+        """End a schedule; the jobs it has made stay.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            QueueUnavailable: The server could not be reached. Repeating is safe.
+        """
+        shard = self.shard(checked_name(name))
+        ended = await self.ask(shard, shard.commands.unrecur(name))
+        return bool(ended)
+
+    async def set_limit(
+        self,
+        group: str | None,
+        *,
+        rate: float | None = None,
+        per: Duration = timedelta(seconds=1),
+        burst: int = 1,
+        concurrency: int | None = None,
+    ) -> None:
+        """Limit the jobs of a group, or with None all of the queue; with neither *rate* nor *concurrency*, lift that.
+
+        Jobs over the limit wait, in the order of (priority, due time, id), without holding up others. It applies to
+        jobs that start from now on, and stays until it is changed: whoever starts first may say it.
+
+        Args:
+            rate: How many may start in *per*, evenly spaced.
+            per: The length of time that *rate* is for.
+            burst: How many may start at once after a while without any.
+            concurrency: How many may run at a time.
+
+        Raises:
+            InvalidJob: An argument is not as described, or the queue has several shards.
+            QueueUnavailable: The server could not be reached. Repeating is safe.
+        """
+        name, limit = encode_limit(group, rate, per, burst, concurrency)
+        if len(self.shards) > 1:
+            raise InvalidJob(f"limits are for queues of one shard; {self.name!r} has {len(self.shards)}")
+        await self.ask(self.shards[0], self.shards[0].commands.limit(name, limit))
+
+    @overload
+    def task(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
+    @overload
+    def task(self, fn: Callable[P, R], /) -> Task[P, R]: ...
+    @overload
+    def task(self, /, **options: Unpack[TaskOptions]) -> TaskDecorator: ...
+    def task(self, fn: Callable[..., Any] | None = None, /, **options: Unpack[TaskOptions]) -> Any:
+        """Make a function one whose calls can be enqueued; for workers of this queue without a handler of their own.
+
+        To be used bare, or with the options of `Task`: ``@queue.task``, ``@queue.task(timeout=30)``.
+
+        Raises:
+            InvalidJob: The queue has a task of this name already, or an option is not as it must be.
+        """
+        make = TaskDecorator(self, self._tasks, **options)
+        return make if fn is None else make(fn)
 
     async def incarnation(self) -> str:
-        """A name for the server's present life and for what it holds of this queue.
+        """A name for the servers' present life and for what they hold of this queue.
 
-        Two equal answers: in between, the server was not restarted and the queue's keys were not lost. Who keeps a
-        record of what has to be in the queue compares the two, to know when to look whether all of it still is.
+        Two equal answers: in between, no server was restarted and the queue's keys were not lost. Who keeps a record of
+        what has to be in the queue compares the two, to know when to look whether all of it still is.
 
         Raises:
-            QueueUnavailable: The server could not be reached.
+            QueueUnavailable: A server could not be reached.
         """
-        await self._ready()
-        async with self._links.one() as link:
-            run_id, made, born = await send(link, self.commands.incarnation())
-        for answer in (run_id, made, born):
-            if isinstance(answer, QueueUnavailable):
-                raise answer
-        return f"{run_id}-{born}"
-
-    async def _ask(self, call: Call[R]) -> R:
-        await self._ready()
-        async with self._links.one() as link:
-            return await ask(link, call)
-
-    async def _ready(self) -> None:
-        """Belong to the running loop, and have looked at the queue's format once."""
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._links = Links(self.address)
-            self._producer = Producer(self.commands, Link(self.address), self.server_clock)
-            self._loop = loop
-        if not self._format_checked:
-            async with self._links.one() as link:
-                await check_format(link, self.commands.keys)
-            self._format_checked = True
-
-
-async def check_format(link: Link, keys: Keys) -> None:
-    """Claim the queue's keys for this format, or find that they are in another.
-
-    Raises:
-        InvalidJob: They are in a format that this version does not read.
-        QueueUnavailable: The server could not be reached, or does not let the keys be claimed.
-    """
-    made, found = await send(link, claim_format(keys))
-    if found == FORMAT:
-        return
-    for answer in (found, made):
-        if isinstance(answer, QueueUnavailable):
-            raise answer
-    raise InvalidJob(f"{keys.meta.decode()} says format {found!r}; this version of zqueue reads {FORMAT!r}")
-
-
-def _enqueued(new: NewJob, job_id: str, answer: Enqueued) -> Job:
-    if isinstance(answer, Job):
-        return answer
-    timeout = None if new.timeout is None else timedelta(microseconds=duration_us("timeout", new.timeout))
-    return Job(
-        job_id,
-        new.payload,
-        new.name,
-        priority=Priority(new.priority),
-        due_us=answer,
-        score_us=answer,
-        retry=new.retry,
-        timeout=timeout,
-        created=answer is not None,
-    )
+        await self.check()
+        names = []
+        for shard, links in zip(self.shards, self.connections().links, strict=True):
+            async with links.one() as link:
+                run_id, _made, born = await results(link, shard.commands.incarnation())
+            names.append(f"{run_id}-{born}")
+        return " ".join(names)

@@ -6,13 +6,19 @@ Each reader takes the reply of one script, as its header in `lua/` documents it.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeVar
+
+import orjson
 
 from zqueue.clock import moment
+from zqueue.envelope import decode_job
 from zqueue.errors import CorruptJob
-from zqueue.job import Job, JobState, Priority, decode_job
+from zqueue.job import Job, JobInfo, JobRecord, JobState, Priority
+
+J = TypeVar("J", bound=JobInfo)
 
 Settled = Literal["ok", "gone", "stolen"]
 
@@ -30,12 +36,26 @@ class Delivery(NamedTuple):
     failed: bytes
 
 
+class Fire(NamedTuple):
+    """A schedule that is due, not yet decoded. `slot` is its score as the server writes it, us."""
+
+    name: bytes
+    slot: bytes
+    spec: bytes
+
+    @property
+    def slot_us(self) -> int:
+        """The slot it is due for."""
+        return _read_score(self.slot)
+
+
 class Claimed(NamedTuple):
-    """The answer to a claim. `next_s` is the wait for the next due job; `more` asks for another claim at once."""
+    """The answer to a claim. `next_s` is the wait for what is due next; `more` asks for another claim at once."""
 
     now_us: int
     next_s: float
     more: bool
+    fires: list[Fire]
     deliveries: list[Delivery]
 
 
@@ -46,37 +66,40 @@ class Stats:
     Attributes:
         scheduled: Waiting jobs, due or not.
         due: Those of them whose time has come.
+        parked: Those of them that wait for the limit of their group.
         leased: Jobs some worker is running (or died with).
+        done: Jobs that are done and kept with their result.
         dead: Jobs that failed for good and are kept.
+        paused: Whether nothing is claimed, by `Queue.pause`.
         workers: Workers seen within the last minute.
-        next_due_at: When the first scheduled job is due; None when there is none.
+        next_due_at: When the first scheduled job is due, parked ones aside; None when there is none.
         oldest_due_age: How late that job is; zero when nothing is late.
     """
 
     scheduled: int
     due: int
+    parked: int
     leased: int
+    done: int
     dead: int
+    paused: bool
     workers: int
     next_due_at: datetime | None
     oldest_due_age: timedelta
 
 
-def read_row(row: list[Any] | None) -> Job | None:
-    """A job from a row: id, state, score, envelope, claims entry, attempts entry.
-
-    Raises:
-        CorruptJob: Its envelope is missing or does not decode.
-    """
-    if row is None:
-        return None
-    job_id, state, score, envelope, claim, failed = row
+def _read_row(kind: type[J], row: list[Any]) -> J:
+    """A job from a row: id, state, score, envelope, claims entry, attempts entry, progress, result."""
+    job_id, state, score, envelope, claim, failed, progress, result = row
     attempts, error = read_failures(failed or b"")
     score_us = _read_score(score)
     deliveries, claimed_due_us = _read_claim(claim or b"")
-    known = JobState(state.decode())
-    due_us = {JobState.SCHEDULED: score_us, JobState.LEASED: claimed_due_us, JobState.DEAD: None}[known]
+    parked = state == b"parked"
+    known = JobState.SCHEDULED if parked else JobState(state.decode())
+    due_us = {JobState.SCHEDULED: score_us, JobState.LEASED: claimed_due_us}.get(known)
+    shown = {"progress": _read_json(progress), "result": _read_json(result)} if kind is JobRecord else {}
     return decode_job(
+        kind,
         job_id,
         envelope,
         state=known,
@@ -85,30 +108,50 @@ def read_row(row: list[Any] | None) -> Job | None:
         deliveries=deliveries,
         attempts=attempts,
         error=error,
+        parked=parked,
+        **shown,
     )
 
 
-def _show_row(row: list[Any] | None) -> Job | None:
-    """Like `read_row`; a job that does not decode is shown without its payload: a worker will bury or drop it."""
+def _show_row(kind: type[J], row: list[Any]) -> J:
+    """Like `_read_row`; a job that does not decode is shown without its payload: a worker will bury or drop it."""
     try:
-        return read_row(row)
+        return _read_row(kind, row)
     except CorruptJob as error:
-        assert row is not None
         _id, state, score, envelope, *_ = row
         lane = envelope[:1] if envelope[:1] in (b"0", b"1", b"2") else b"1"
-        return Job(
+        parked = state == b"parked"
+        return kind(
             error.job_id,
             None,
-            state=JobState(state.decode()),
+            state=JobState.SCHEDULED if parked else JobState(state.decode()),
             priority=Priority(int(lane)),
             error=str(error),
             score_us=_read_score(score),
+            parked=parked,
         )
 
 
-def read_rows(reply: list[list[Any]]) -> list[Job]:
+def read_row(row: list[Any] | None) -> JobRecord | None:
+    """One job, or None.
+
+    Raises:
+        CorruptJob: Its envelope is missing or does not decode.
+    """
+    return None if row is None else _read_row(JobRecord, row)
+
+
+def read_rows(reply: list[list[Any]]) -> list[JobRecord]:
     """A page of jobs, those included that do not decode."""
-    return [job for job in map(_show_row, reply) if job is not None]
+    return [_show_row(JobRecord, row) for row in reply]
+
+
+def _read_json(value: bytes | None) -> Any:
+    """What a handler said, or returned; None when it does not decode."""
+    try:
+        return None if value is None else orjson.loads(value)
+    except ValueError:
+        return None
 
 
 def _read_score(score: bytes) -> int:
@@ -128,20 +171,29 @@ def read_failures(entry: bytes) -> tuple[int, str | None]:
     return int(count) if count.isdigit() else 0, error.decode("utf-8", "replace") if entry else None
 
 
-def read_enqueued(reply: list[Any]) -> tuple[int, list[int | Job | None]]:
+def read_enqueued(reply: list[Any]) -> tuple[int, list[int | Job[Any] | None]]:
     """The server's time, us, and for each job its due time, us, or the holder of its id (None: it just ended)."""
     now, *answers = reply
-    return int(now), [int(each) if isinstance(each, bytes) else _show_row(each) for each in answers]
+    return int(now), [_read_answer(each) for each in answers]
+
+
+def _read_answer(answer: bytes | list[Any] | None) -> int | Job[Any] | None:
+    if isinstance(answer, bytes):
+        return int(answer)
+    return None if answer is None else _show_row(Job, answer)
 
 
 def read_claimed(reply: list[bytes]) -> Claimed:
-    """The jobs of a claim, not yet decoded: one that does not decode must not hide the others."""
-    flat = iter(reply[3:])
+    """The schedules and jobs of a claim, not yet decoded: one that does not decode must not hide the others."""
+    first_job = 4 + 3 * int(reply[3])
+    due = iter(reply[4:first_job])
+    fires = [Fire(name, slot, spec) for name, slot, spec in zip(due, due, due, strict=True)]
+    flat = iter(reply[first_job:])
     deliveries = [
-        Delivery(job_id, envelope, int(count), int(due), failed)
-        for job_id, envelope, count, due, failed in zip(flat, flat, flat, flat, flat, strict=True)
+        Delivery(job_id, envelope, int(count), int(due_us), failed)
+        for job_id, envelope, count, due_us, failed in zip(flat, flat, flat, flat, flat, strict=True)
     ]
-    return Claimed(int(reply[0]), int(reply[1]) / 1e6, reply[2] == b"1", deliveries)
+    return Claimed(int(reply[0]), int(reply[1]) / 1e6, reply[2] == b"1", fires, deliveries)
 
 
 def read_settled(reply: list[bytes]) -> tuple[int, list[Settled]]:
@@ -154,9 +206,19 @@ def words(reply: list[bytes]) -> list[Any]:
     return [word.decode() for word in reply]
 
 
-def as_it_is(reply: bytes | None) -> bytes | None:
-    """A string, or None where there is none."""
+def read_word(reply: bytes) -> Any:
+    """One word."""
+    return reply.decode()
+
+
+def as_it_is(reply: Any) -> Any:
+    """The reply."""
     return reply
+
+
+def flags(reply: list[int]) -> list[bool]:
+    """Ones and zeros, in order."""
+    return [bool(each) for each in reply]
 
 
 def read_text(reply: bytes | None) -> str:
@@ -164,14 +226,52 @@ def read_text(reply: bytes | None) -> str:
     return (reply or b"").decode()
 
 
-def read_run_id(reply: bytes) -> str:
-    """The server's run id, out of ``INFO server``."""
-    return next(line for line in reply.decode().splitlines() if line.startswith("run_id:")).removeprefix("run_id:")
+def read_pairs(reply: list[bytes]) -> dict[bytes, bytes]:
+    """A hash, from names and values in turn."""
+    return dict(zip(reply[::2], reply[1::2], strict=True))
+
+
+def read_scores(reply: list[bytes]) -> dict[bytes, int]:
+    """A sorted set of times, us, from members and scores in turn."""
+    return {member: _read_score(score) for member, score in read_pairs(reply).items()}
+
+
+def read_info(field: str) -> Callable[[bytes], str]:
+    """A reader of one field of ``INFO``; empty where there is none."""
+
+    def read(reply: bytes) -> str:
+        lines = (line.partition(":") for line in reply.decode().splitlines())
+        return next((value for name, _, value in lines if name == field), "")
+
+    return read
+
+
+def read_time(reply: list[bytes]) -> int:
+    """The server's time, us."""
+    return int(reply[0]) * 1_000_000 + int(reply[1])
 
 
 def read_stats(reply: list[Any]) -> tuple[int, Stats]:
     """The server's time, us, and the size of everything."""
-    now, scheduled, due, leased, dead, workers, earliest = reply
+    now, scheduled, due, parked, leased, done, dead, paused, workers, earliest = reply
     late_us = max(0, int(now) - int(earliest)) if earliest else 0
     next_due_at = moment(int(earliest)) if earliest else None
-    return int(now), Stats(scheduled, due, leased, dead, workers, next_due_at, timedelta(microseconds=late_us))
+    age = timedelta(microseconds=late_us)
+    return int(now), Stats(scheduled, due, parked, leased, done, dead, paused == b"1", workers, next_due_at, age)
+
+
+def add_stats(each: Sequence[Stats]) -> Stats:
+    """The stats of a queue from those of its shards; a worker is seen on every shard."""
+    dues = [stats.next_due_at for stats in each if stats.next_due_at is not None]
+    return Stats(
+        scheduled=sum(stats.scheduled for stats in each),
+        due=sum(stats.due for stats in each),
+        parked=sum(stats.parked for stats in each),
+        leased=sum(stats.leased for stats in each),
+        done=sum(stats.done for stats in each),
+        dead=sum(stats.dead for stats in each),
+        paused=any(stats.paused for stats in each),
+        workers=max(stats.workers for stats in each),
+        next_due_at=min(dues, default=None),
+        oldest_due_age=max(stats.oldest_due_age for stats in each),
+    )

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from zqueue.commands import Settlement
-from zqueue.errors import CorruptJob, LeaseLost
-from zqueue.execute import Handler, Verdict, execute, failed, is_async
-from zqueue.job import Job, JobState, decode_job
+from zqueue.connected import Connected
+from zqueue.envelope import decode_job, dump_json
+from zqueue.errors import CorruptJob, LeaseLost, PayloadTooLarge, UnknownTask
+from zqueue.execute import Verdict, execute, failed
+from zqueue.handler import Handler, Middleware, is_async
+from zqueue.job import Job, JobState
 from zqueue.lease import Held, LeaseKeeper
-from zqueue.queue import Queue
 from zqueue.replies import Delivery, Settled, read_failures
+from zqueue.shards import Shard
 
 _LOG: Final = logging.getLogger("zqueue")
 
@@ -37,6 +41,7 @@ class Settings:
     lease_us: int
     drain_s: float
     max_deliveries: int
+    middleware: tuple[Middleware, ...]
 
 
 @dataclass(slots=True)
@@ -50,29 +55,53 @@ class Ending:
     @property
     def settlement(self) -> Settlement:
         """What the server is told."""
-        verb, delay_us, error = self.verdict
-        return Settlement(*self.held.key, verb, delay_us, error)
+        verb, time_us, text = self.verdict
+        return Settlement(*self.held.key, verb, time_us, text)
+
+
+class Place:
+    """One shard's share of a worker's runs.
+
+    Attributes:
+        endings: Runs to settle, oldest first.
+        signal: Set when a slot was freed, or an ending waits.
+        busy: How many of its jobs run.
+    """
+
+    def __init__(self) -> None:
+        self.endings: deque[Ending] = deque()
+        self.signal = asyncio.Event()
+        self.busy = 0
+
+
+class Reservation(NamedTuple):
+    """Slots kept for a claim in flight, and whether it may take a job on its last delivery."""
+
+    slots: int = 0
+    solo: bool = False
 
 
 class Runs:
     """What a worker is running, and what has ended and waits to be settled.
 
     Args:
-        on_end: Called whenever a slot was freed or an ending waits.
+        state: What a handler finds as its job's `state`.
 
     Attributes:
-        endings: Runs to settle, oldest first.
+        places: By the index of the shard.
     """
 
-    def __init__(self, queue: Queue, settings: Settings, on_end: Callable[[], None]) -> None:
+    def __init__(self, queue: Connected, settings: Settings, state: Any = JobState.LEASED) -> None:
         self._settings = settings
-        self._retry = queue.retry
-        self._on_end = on_end
+        self._queue = queue
+        self._state = state
         self._loop = asyncio.get_running_loop()
-        self._keeper = LeaseKeeper(queue.address, queue.commands, settings.lease_us, self._hear_of_loss)
+        self._keeper = LeaseKeeper(queue.address, queue.shards, settings.lease_us, self._hear_of_loss)
         self._keeper.start()
         self._threads: ThreadPoolExecutor | None = None
         self._busy: set[Held] = set()
+        self._reserved: list[Reservation] = []
+        self._in_turn: deque[Place] = deque()
         self._is_async = {name: is_async(each) for name, each in settings.handlers.items()}
         if settings.handler is not None:
             self._is_async[""] = is_async(settings.handler)
@@ -81,7 +110,7 @@ class Runs:
         assert owner is not None
         self._owner = owner
         self._cancelled_before = owner.cancelling()
-        self.endings: deque[Ending] = deque()
+        self.places = [Place() for _ in queue.shards]
 
     @property
     def busy(self) -> bool:
@@ -90,23 +119,49 @@ class Runs:
 
     @property
     def free(self) -> int:
-        """Slots that are not taken."""
-        return self._settings.concurrency - len(self._busy)
+        """Slots that are neither taken nor reserved."""
+        return self._settings.concurrency - len(self._busy) - sum(each.slots for each in self._reserved)
 
-    @property
-    def solo(self) -> bool:
-        """Whether a job on its last delivery is running."""
-        return any(held.last for held in self._busy)
+    def reserve(self, place: Place, most: int) -> Reservation:
+        """Slots for a claim: none while none is free, or while it is the turn of another shard, which waited longer."""
+        turn = self._in_turn
+        if self.free <= 0 or (turn and turn[0] is not place):
+            if place not in turn:
+                turn.append(place)
+            return Reservation()
+        if turn:
+            turn.popleft()
+        solo = not any(held.last for held in self._busy) and not any(each.solo for each in self._reserved)
+        reservation = Reservation(min(self.free, most), solo)
+        self._reserved.append(reservation)
+        self._call_next()
+        return reservation
 
-    def start(self, delivery: Delivery, fence: str, until: float) -> None:
+    def hand_back(self, reservation: Reservation) -> None:
+        """The claim is over: what it did not fill is free."""
+        self._reserved.remove(reservation)
+        self._call_next()
+
+    def step_aside(self, place: Place) -> None:
+        """Give up the turn: *place* has something else to do first."""
+        if place in self._in_turn:
+            self._in_turn.remove(place)
+            self._call_next()
+
+    def _call_next(self) -> None:
+        if self._in_turn and self.free > 0:
+            self._in_turn[0].signal.set()
+
+    def start(self, shard: Shard, delivery: Delivery, fence: str, until: float) -> None:
         """Run a claimed job in a task of its own."""
         key = (delivery.id, fence)
         attempts, error = read_failures(delivery.failed)
         try:
-            job = decode_job(
+            job: Job[Any] = decode_job(
+                Job,
                 delivery.id,
                 delivery.envelope,
-                state=JobState.LEASED,
+                state=self._state,
                 due_us=delivery.due_us,
                 deliveries=delivery.deliveries,
                 attempts=attempts,
@@ -114,20 +169,26 @@ class Runs:
             )
         except CorruptJob as corrupt:
             _LOG.error("%s; it is buried", corrupt)
-            self.endings.append(Ending(Held(key, None, until), Verdict("bury", 0, str(corrupt))))
+            self._end(Held(key, shard, None, until), Verdict("bury", 0, str(corrupt)))
             return
         last = delivery.deliveries > 1 and delivery.deliveries >= self._settings.max_deliveries
-        held = Held(key, job, until, last)
+        held = Held(key, shard, job, until, last)
         handler = self._settings.handlers.get(job.name, self._settings.handler)
         if handler is None:
-            _LOG.warning("job %s is for %r, which this worker does not know; it is given back", job.id, job.name)
-            self.endings.append(Ending(held, Verdict("release", _UNKNOWN_DELAY_US)))
+            _LOG.warning("%s", UnknownTask(job.id, job.name))
+            self._end(held, Verdict("release", _UNKNOWN_DELAY_US))
             return
+        task = self._queue.tasks.get(job.name)
+        if task is not None:
+            job.timeout = job.timeout or task.timeout
+        job.retry = job.retry or (task and task.retry) or self._queue.retry
+        job.report = functools.partial(self._report, held)
         self._keeper.add(held)
         self._busy.add(held)
+        self.places[shard.index].busy += 1
         held.task = self._loop.create_task(self._run(held, job, handler))
         # Not the last lines of _run: a task that is cancelled before its first step runs none of them.
-        held.task.add_done_callback(lambda task: self._ended(held, job, task))
+        held.task.add_done_callback(lambda ended: self._ended(held, job, ended))
 
     def settled(self, endings: Sequence[Ending], answers: Sequence[Settled]) -> None:
         """Take the server's answers to settlements."""
@@ -153,6 +214,8 @@ class Runs:
             if not held.settling and not held.lost:
                 self._end(held, Verdict("release"))
         self._busy.clear()
+        for place in self.places:
+            place.busy = 0
 
     async def close(self) -> None:
         """End the renewals and the threads."""
@@ -166,15 +229,33 @@ class Runs:
             self._threads = ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="zqueue handler")
         return self._threads
 
-    async def _run(self, held: Held, job: Job, handler: Handler) -> Verdict:
+    async def _run(self, held: Held, job: Job[Any], handler: Handler) -> Verdict:
         threads = None if self._is_async.get(job.name, self._is_async.get("")) else self._pool()
 
         def started(thread: asyncio.Future[Any]) -> None:
             held.thread = thread
 
-        return await execute(job, handler, job.retry or self._retry, threads, started)
+        assert job.retry is not None
+        return await execute(
+            job,
+            handler,
+            job.retry,
+            threads,
+            started,
+            middleware=self._settings.middleware,
+            max_result=self._queue.max_payload,
+        )
 
-    def _ended(self, held: Held, job: Job, task: asyncio.Task[Verdict]) -> None:
+    async def _report(self, held: Held, value: Any) -> None:
+        """A handler's progress; it is called in this loop, or in a loop that a handler in a thread runs."""
+        encoded = dump_json("progress", value)
+        if len(encoded) > self._queue.max_payload:
+            raise PayloadTooLarge(len(encoded), self._queue.max_payload)
+        answer = await self._queue.ask(held.shard, held.shard.commands.progress(held.key, encoded))
+        if answer != "ok":
+            raise LeaseLost(held.name)
+
+    def _ended(self, held: Held, job: Job[Any], task: asyncio.Task[Verdict]) -> None:
         """Free the slot and, if the outcome is still ours to tell, keep it to be settled."""
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         self._vacate(held)
@@ -185,7 +266,7 @@ class Runs:
         elif task.cancelled() and self._is_giving_back:
             self._end(held, Verdict("release"))
         else:
-            self._end(held, failed(job, job.retry or self._retry, error))
+            self._end(held, failed(job, job.retry or self._queue.retry, error))
 
     @property
     def _is_giving_back(self) -> bool:
@@ -197,8 +278,9 @@ class Runs:
 
     def _end(self, held: Held, verdict: Verdict) -> None:
         held.settling = True
-        self.endings.append(Ending(held, verdict))
-        self._on_end()
+        place = self.places[held.shard.index]
+        place.endings.append(Ending(held, verdict))
+        place.signal.set()
 
     def _vacate(self, held: Held) -> None:
         """Free the slot: now, or when the thread that a timeout or a cancellation left behind ends."""
@@ -207,8 +289,12 @@ class Runs:
             return
         if held.thread is not None and not held.thread.cancelled():
             held.thread.exception()  # seen: what a thread left behind says is nobody's business
-        self._busy.discard(held)
-        self._on_end()
+        place = self.places[held.shard.index]
+        if held in self._busy:
+            self._busy.discard(held)
+            place.busy -= 1
+        place.signal.set()
+        self._call_next()
 
     def _hear_of_loss(self, held: Held, answer: Settled) -> None:
         """In the keeper's thread: pass it on to the loop."""

@@ -90,6 +90,8 @@ def _sort(
             refusal = reply
         else:
             results[index] = QueueUnavailable(f"the server answered an error: {reply}")
+    if refused:
+        refused = [index for index in sent if index in refused or calls[index].trailing]
     return refused, refusal
 
 
@@ -109,10 +111,17 @@ async def _send_repeatable(link: Link, calls: Sequence[Call[Any]], deadline: flo
         await asyncio.sleep(delay)
 
 
+async def results(link: Link, calls: Sequence[Call[Any]]) -> list[Any]:
+    """Run calls that belong together, and raise what `send` would have put in the place of any."""
+    answers = await send(link, calls)
+    for answer in answers:
+        if isinstance(answer, QueueUnavailable):
+            raise answer
+    return answers
+
+
 async def ask(link: Link, call: Call[R]) -> R:
     """Run one call, and raise what `send` would have put in its place."""
-    (result,) = await send(link, [call])
-    if isinstance(result, QueueUnavailable):
-        raise result
-    answer: R = result
-    return answer
+    (answer,) = await results(link, [call])
+    read: R = answer
+    return read

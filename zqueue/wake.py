@@ -33,7 +33,7 @@ class Sleeper:
     def __init__(
         self, address: Address, wake: bytes, on_token: Callable[[], None], on_demoted: Callable[[], None]
     ) -> None:
-        self._link = Link(address, timeout=CAP_S + _GRACE_S)
+        self._link = Link(address, timeout=CAP_S + _GRACE_S, key=wake)
         self._wake = wake
         self._on_token = on_token
         self._on_demoted = on_demoted

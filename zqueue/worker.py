@@ -1,18 +1,22 @@
-"""Workers: what a user configures, starts and stops. The loop itself is in `poller`."""
+"""Workers: what a user configures, starts and stops. The work itself is in `crew` and `poller`."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import signal
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from zqueue.clock import Duration, duration_us
+from zqueue.crew import Crew
 from zqueue.errors import InvalidJob
-from zqueue.execute import Handler
-from zqueue.poller import Poller
+from zqueue.handler import Handler, Middleware
+from zqueue.job import JobState
 from zqueue.queue import Queue
 from zqueue.runs import Settings
 
@@ -22,31 +26,42 @@ class Worker:
 
     Args:
         queue: Where they come from.
-        handler: Takes each job; or a mapping from job names to handlers. A job of a name that is not in the mapping is
-            given back for another worker.
+        handler: Takes each job; or a mapping from job names to handlers; None for the tasks of the queue. A job of a
+            name that is not among them is given back for another worker.
         concurrency: Jobs at the same time.
         lease: How long after this worker's death its jobs are given to another one. Renewed every third of it.
         drain: How long a stopping worker lets its jobs run on before it cancels them and gives them back.
         max_deliveries: Claims of a job without a finished attempt after which it is buried: it kills its workers. With
             1, whatever a dying worker was running is buried with it.
+        lifespan: Called with the worker, gives an asynchronous context manager, entered before the first claim and left
+            after the last settlement; what it yields is each job's `state`.
+        middleware: Wraps each run, the first one outermost: ``async def m(job, call): return await call(job)``.
+
+    Raises:
+        InvalidJob: An argument is not as described; the message names it.
     """
 
     def __init__(
         self,
         queue: Queue,
-        handler: Handler | Mapping[str, Handler],
+        handler: Handler | Mapping[str, Handler] | None = None,
         *,
         concurrency: int = 100,
         lease: Duration = timedelta(seconds=10),
         drain: Duration = timedelta(seconds=30),
         max_deliveries: int = 5,
+        lifespan: Callable[[Worker], AbstractAsyncContextManager[Any]] | None = None,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
-        if concurrency < 1 or max_deliveries < 1:
-            raise InvalidJob("concurrency and max_deliveries must be at least 1")
+        for what, count in (("concurrency", concurrency), ("max_deliveries", max_deliveries)):
+            if type(count) is not int or count < 1:
+                raise InvalidJob(f"{what} must be a whole number of at least 1, not {count!r}")
         lease_us = duration_us("lease", lease)
         if lease_us < 100_000:
             raise InvalidJob(f"a lease must be at least 0.1 s long, not {lease}")
         self.queue = queue
+        self._handler = handler
+        self._lifespan = lifespan
         self._settings = Settings(
             worker=secrets.token_hex(8),
             handlers=handler if isinstance(handler, Mapping) else {},
@@ -55,8 +70,9 @@ class Worker:
             lease_us=lease_us,
             drain_s=duration_us("drain", drain) / 1e6,
             max_deliveries=max_deliveries,
+            middleware=tuple(middleware),
         )
-        self._poller: Poller | None = None
+        self._crew: Crew | None = None
         self._stopped = 0
 
     @property
@@ -65,7 +81,7 @@ class Worker:
 
         A healthy worker with a free slot moves it at least every 5 s, however idle the queue.
         """
-        return None if self._poller is None else self._poller.last_claim
+        return None if self._crew is None else self._crew.last_claim
 
     def stop(self) -> None:
         """Claim no more, and end `run` once its jobs are done or `drain` is over. Called again: end it at once.
@@ -73,8 +89,8 @@ class Worker:
         To be called in the worker's event loop, before or during `run`.
         """
         self._stopped += 1
-        if self._poller is not None:
-            self._poller.stop(at_once=self._stopped > 1)
+        if self._crew is not None:
+            self._crew.stop(at_once=self._stopped > 1)
 
     async def run(self, *, burst: bool = False) -> None:
         """Work until `stop`. A server that is away is waited for.
@@ -83,17 +99,21 @@ class Worker:
 
         Args:
             burst: Stop by itself when nothing is due and nothing runs.
+
+        Raises:
+            InvalidJob: The queue's keys are in another format, or its server may drop them; or there is no handler.
         """
         try:
-            if not self._stopped:
-                self._poller = Poller(self.queue, self._settings)
-                await self._poller.run(burst=burst)
+            async with self._state() as state:
+                if not self._stopped:
+                    self._crew = Crew(self.queue, self._known(), state)
+                    await self._crew.run(burst=burst)
         finally:
-            self._poller = None
+            self._crew = None
             self._stopped = 0
 
     async def tick(self) -> int:
-        """One step: claim what is due (100 jobs at most), run it to its end and settle it.
+        """One step: claim what is due (100 jobs at most, and those of schedules), run it to its end and settle it.
 
         Returns:
             How many jobs were claimed.
@@ -101,7 +121,24 @@ class Worker:
         Raises:
             QueueUnavailable: The server could not be reached.
         """
-        return await Poller(self.queue, self._settings).tick()
+        async with self._state() as state:
+            return await Crew(self.queue, self._known(), state).tick()
+
+    @contextlib.asynccontextmanager
+    async def _state(self) -> AsyncIterator[Any]:
+        if self._lifespan is None:
+            yield JobState.LEASED
+        else:
+            async with self._lifespan(self) as state:
+                yield state
+
+    def _known(self) -> Settings:
+        """The settings; without a handler, with the tasks that the queue has by now."""
+        if self._handler is not None:
+            return self._settings
+        if not self.queue.tasks:
+            raise InvalidJob(f"the worker of queue {self.queue.name!r} has no handler, and the queue no tasks")
+        return replace(self._settings, handlers={name: task.handler for name, task in self.queue.tasks.items()})
 
 
 def run(*workers: Worker) -> None:

@@ -71,6 +71,22 @@ class Link:
             self._need_no_other(replies)
         return replies
 
+    async def receive(self) -> Any:
+        """The next message of a subscription.
+
+        Raises:
+            LinkLost: The connection broke, or nothing came within the timeout.
+        """
+        if self._connection is None:
+            raise LinkLost(f"{self._address.shown}: there is no subscription", sent=False)
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await _reply(self._connection)
+        except (RedisError, OSError, TimeoutError) as error:
+            await self._leave()
+            words = str(error).rstrip(".") or f"no message within {self._timeout:g} s"
+            raise LinkLost(f"{self._address.shown}: {words}", sent=False) from error
+
     async def _connected(self) -> AbstractConnection:
         if self._connection is None or not self._connection.is_connected:
             place = self._address.place

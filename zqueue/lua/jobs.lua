@@ -1,10 +1,11 @@
--- jobs: one page of the jobs in a state, in the order in which they will run (scheduled: lane by lane) or ended.
--- ARGV  1 state: scheduled | leased | dead   2 limit, 1 to 1,000   3 lane, 4 score, 5 id of the job to start after
---       ("" "" "" = from the start; the job itself need not exist any more)
+-- jobs: one page of the jobs in a state, in the order in which they will run (scheduled: lane by lane, then the parked
+-- ones group by group) or ended.
+-- ARGV  1 state: scheduled | leased | done | dead   2 limit, 1 to 1,000   3 lane, 4 score, 5 id of the job to start after
+--       ("" "" "" = from the start; the job itself need not exist any more; of a parked one 3, 0 and its member)
 -- Answers rows like `get`'s, of an id without a job only the lane as its envelope. Never fails on data. O(log N + n).
 local state, limit = ARGV[1], math.min(tonumber(ARGV[2]), MOST)
 local after_lane, after_score, after_id = tonumber(ARGV[3]) or 0, ARGV[4], ARGV[5]
-local sets = state == 'scheduled' and DUE or {state == 'leased' and LEASED or DEAD}
+local sets = ({scheduled = {DUE[1], DUE[2], DUE[3], PARKED}, leased = {LEASED}, done = {DONE}, dead = {DEAD}})[state]
 
 -- Whether a comes before b, or is b, in a sorted set: byte by byte, while Lua compares by the server's locale.
 local function in_order(a, b)
@@ -31,8 +32,10 @@ for n, set in ipairs(sets) do
   if after_score ~= '' and #sets > 1 and n <= after_lane then start = math.huge end
   if after_score ~= '' and (#sets == 1 or n == after_lane + 1) then start = rank_after(set) end
   if start ~= math.huge and #answer < limit then
-    for _, id in ipairs(call('ZRANGE', set, start, start + limit - #answer - 1)) do
-      answer[#answer + 1] = describe(id) or {id, state, call('ZSCORE', set, id), tostring(n - 1), false, false}
+    for _, member in ipairs(call('ZRANGE', set, start, start + limit - #answer - 1)) do
+      local score, id = call('ZSCORE', set, member), member
+      if set == PARKED then score, id = unpark(member) end
+      answer[#answer + 1] = describe(id) or {id, state, tostring(score), tostring(n - 1), false, false, false, false}
     end
   end
 end

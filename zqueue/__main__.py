@@ -1,0 +1,7 @@
+"""``python -m zqueue``: the command line."""
+
+import sys
+
+from zqueue.cli import main
+
+sys.exit(main())

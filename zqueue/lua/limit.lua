@@ -1,0 +1,19 @@
+-- limit: set or lift the limit of a group, or of the whole queue.
+-- ARGV  1 now, us ("" = server time)   2 group ("" = the queue)
+--       3 limit, us between two starts : burst : most runs at a time, each part may be empty ("" = lift it)
+-- Answers 1. Never fails on data. O(log N).
+local now, group, limit = micros(ARGV[1]), ARGV[2], ARGV[3]
+local before = head()
+if limit == '' then
+  call('HDEL', LIMITS, group)
+  call('ZREM', TAT, group)
+else
+  call('HSET', LIMITS, group, limit)
+end
+if group == '' then
+  nudge(now)
+elseif waiting(group, 1)[1] then
+  call('ZADD', GATES, int(now), group)
+  touch(now, before, now)
+end
+return 1
