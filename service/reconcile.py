@@ -118,7 +118,7 @@ class Reconciler:
                 await self._fail(job)
             page = await self._queue.jobs(zqueue.JobState.DEAD, _PAGE, after=page[-1])
 
-    async def _fail(self, job: zqueue.Job) -> None:
+    async def _fail(self, job: zqueue.JobRecord) -> None:
         split = jobs.split(job.id)
         email = None if split is None else self._store.get(split[0])
         if split is None or email is None or email.state.gen != split[1] or email.state.status in FINAL:

@@ -7,13 +7,20 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic
 
 from zqueue.clock import Duration, moment
 from zqueue.errors import ZQueueError
 from zqueue.retry import Retry
 
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    R = TypeVar("R", default=Any)  # so that a handler may say Job, and mean a job of whatever result
+else:
+    from typing import TypeVar
+
+    R = TypeVar("R")
 
 
 class Priority(IntEnum):

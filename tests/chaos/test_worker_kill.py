@@ -174,14 +174,17 @@ async def test_poison_among_slow_neighbours_is_buried_alone(valkey: Server, max_
         deaths = 0
         for turn in range(100):
             token = f"{turn:016x}"
-            claim = queue.commands.claim(
-                100, 1_000_000, token, max_deliveries, solo_ok=True, worker="", dead=queue.dead
+            claim = queue.shards[0].commands.claim(
+                100, 1_000_000, token, max_deliveries, solo_ok=True, worker="", dead=queue.kept
             )
             taken = [each.id for each in (await ask(link, claim)).deliveries]
             if b"poison" in taken:
                 deaths += 1
             elif taken:
-                await ask(link, queue.commands.settle([Settlement(each, token, "ack") for each in taken], queue.dead))
+                await ask(
+                    link,
+                    queue.shards[0].commands.settle([Settlement(each, token, "ack") for each in taken], queue.kept),
+                )
                 ended += [each.decode() for each in taken]
             clock.advance(timedelta(seconds=5))
         await link.close()

@@ -7,9 +7,10 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from tests.queue_state import command, faults, read_keys
-from zqueue.commands import Call, Commands, Dead, Settlement, Verb
+from zqueue.commands import Call, Commands, Kept, Settlement, Verb
 from zqueue.connect import Address, Link
-from zqueue.job import Job, NewJob, Priority
+from zqueue.envelope import NewJob
+from zqueue.job import Job, Priority
 from zqueue.keys import Keys
 from zqueue.replies import Claimed, Settled
 from zqueue.sending import ask
@@ -20,7 +21,7 @@ R = TypeVar("R")
 S = 1_000_000
 """A second, in microseconds. Times in a `state` count from the bench's start."""
 LEASE = 10 * S
-KEEP = Dead(keep_us=100 * S, most=1000)
+KEEP = Kept(keep_us=100 * S, most=1000)
 
 
 class Bench:

@@ -278,7 +278,7 @@ async def test_a_queue_in_another_format_is_left_alone(valkey: Server) -> None:
     """A process that would not understand the keys refuses to touch them."""
     async with Queue(unique_name(), valkey.url) as queue:
         link = Link(queue.address)
-        await command(link, "HSET", queue.commands.keys.meta, "format", "2")
+        await command(link, "HSET", queue.shards[0].commands.keys.meta, "format", "2")
         await link.close()
         for _ in range(2):
             with pytest.raises(InvalidJob, match=r"meta says format b'2'; this version of zqueue reads b'1'$"):

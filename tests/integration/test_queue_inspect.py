@@ -115,7 +115,7 @@ async def test_a_job_that_does_not_decode(queue: Queue) -> None:
     """`get` says so; a list shows it among the others; an enqueue of its id answers it and harms no neighbour."""
     await queue.enqueue_many([NewJob(1, id=each, at=AT) for each in "abc"])
     link = Link(queue.address)
-    await command(link, "HSET", queue.commands.keys.all[4], "b", "1{")
+    await command(link, "HSET", queue.shards[0].commands.keys.all[4], "b", "1{")
     await link.close()
     with pytest.raises(CorruptJob, match="job 'b' has an envelope that does not decode"):
         await queue.get("b")
@@ -137,7 +137,7 @@ async def test_incarnation_changes_with_the_keys(queue: Queue) -> None:
     await queue.enqueue(1, at=AT)
     assert await queue.incarnation() == first
     link = Link(queue.address)
-    await command(link, "DEL", queue.commands.keys.meta)
+    await command(link, "DEL", queue.shards[0].commands.keys.meta)
     await link.close()
     assert await queue.incarnation() != first
 

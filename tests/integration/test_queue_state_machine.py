@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from tests.conftest import unique_name
 from tests.queue_state import faults
 from tests.unit.queue_model import Claim, Claimed, Delivery, Failures, Item, New, QueueModel, Seen
-from zqueue.commands import Call, Commands, Dead, Settlement, Verb
+from zqueue.commands import Call, Commands, Kept, Settlement, Verb
 from zqueue.connect import Address, Link
 from zqueue.embedded import Server
 from zqueue.job import Job, JobState
@@ -38,7 +38,7 @@ Run = tuple[int | str, str | None]
 
 S = 1_000_000
 START = 1_900_000_000 * S
-KEEP = Dead(keep_us=12 * S, most=1)
+KEEP = Kept(keep_us=12 * S, most=1)
 NAMES = "abcdefgh"
 PRODUCERS = ("p.0", "p.1")
 LANES = ("due:0", "due:1", "due:2")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.integration.script_bench import Bench, S, envelopes
-from zqueue.commands import Dead
+from zqueue.commands import Kept
 
 FOR_EVER = 10**6 * S
 
@@ -17,7 +17,7 @@ async def _bury(bench: Bench, *ids: str, dead: Dead) -> None:
 
 async def test_by_age(bench: Bench) -> None:
     """A job that has been dead for the whole time goes when the next one is buried; a younger one stays."""
-    dead = Dead(keep_us=100 * S, most=1000)
+    dead = Kept(keep_us=100 * S, most=1000)
     await _bury(bench, "old", dead=dead)
     bench.advance(1)
     await _bury(bench, "younger", dead=dead)
@@ -33,7 +33,7 @@ async def test_by_age(bench: Bench) -> None:
 
 async def test_by_count(bench: Bench) -> None:
     """Only the youngest are kept; of those that died at once, the last by id."""
-    dead = Dead(keep_us=FOR_EVER, most=2)
+    dead = Kept(keep_us=FOR_EVER, most=2)
     await _bury(bench, "a", "b", "c", dead=dead)
     assert sorted((await bench.state())["jobs"]) == ["b", "c"]
     bench.advance(1)
@@ -46,7 +46,7 @@ async def test_by_count(bench: Bench) -> None:
 
 async def test_none_are_kept(bench: Bench) -> None:
     """With a count of nothing a buried job leaves nothing."""
-    await _bury(bench, "a", "b", dead=Dead(FOR_EVER, 0))
+    await _bury(bench, "a", "b", dead=Kept(FOR_EVER, 0))
     await bench.tokens()
     assert await bench.state() == {}
 
@@ -54,22 +54,22 @@ async def test_none_are_kept(bench: Bench) -> None:
 async def test_a_hundred_at_a_time(bench: Bench) -> None:
     """A lowered bound is reached in steps of a hundred, so that no call has to remove everything at once."""
     ids = [f"{n:03}" for n in range(450)]
-    await _bury(bench, *ids, dead=Dead(FOR_EVER, 1000))
+    await _bury(bench, *ids, dead=Kept(FOR_EVER, 1000))
     left = [450]
     for _ in range(4):
-        await bench.claim(worker="w", dead=Dead(FOR_EVER, 100))
+        await bench.claim(worker="w", dead=Kept(FOR_EVER, 100))
         left.append(len((await bench.state())["dead"]))
     assert left == [450, 350, 250, 150, 100]
     assert list((await bench.state())["jobs"]) == ids[350:]
     bench.advance(10)
     for _ in range(2):
-        await bench.claim(worker="w", dead=Dead(5 * S, 1000))
+        await bench.claim(worker="w", dead=Kept(5 * S, 1000))
     assert set(await bench.state()) <= {"workers", "wake"}
 
 
 async def test_an_idle_worker_trims(bench: Bench) -> None:
     """The dead age out though nothing dies any more: a claim that names its worker trims, others do not."""
-    dead = Dead(100 * S, 1000)
+    dead = Kept(100 * S, 1000)
     await _bury(bench, "a", dead=dead)
     bench.advance(100)
     await bench.claim(worker="", dead=dead)
@@ -80,7 +80,7 @@ async def test_an_idle_worker_trims(bench: Bench) -> None:
 
 async def test_what_was_trimmed_can_be_enqueued_again(bench: Bench) -> None:
     """Its id is free, and its past is forgotten."""
-    await _bury(bench, "a", dead=Dead(FOR_EVER, 0))
+    await _bury(bench, "a", dead=Kept(FOR_EVER, 0))
     await bench.put("a")
     (delivery,) = (await bench.claim()).deliveries
     assert (delivery.deliveries, delivery.failed) == (1, b"")

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.integration.script_bench import Bench, S, envelopes
+from zqueue.envelope import NewJob
 from zqueue.errors import QueueUnavailable
-from zqueue.job import Job, JobState, NewJob, Priority
+from zqueue.job import Job, JobState, Priority
 
 
 async def test_one_job_is_a_score_and_an_envelope(bench: Bench) -> None:

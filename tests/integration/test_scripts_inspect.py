@@ -9,8 +9,9 @@ import pytest
 
 from tests.integration.script_bench import Bench, S
 from zqueue.clock import moment
+from zqueue.envelope import NewJob
 from zqueue.errors import CorruptJob, QueueUnavailable
-from zqueue.job import Job, JobState, NewJob, Priority
+from zqueue.job import Job, JobState, Priority
 from zqueue.replies import Stats
 from zqueue.retry import Retry, fixed
 

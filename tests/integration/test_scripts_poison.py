@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.script_bench import LEASE, Bench, S, envelopes
-from zqueue.commands import Dead
+from zqueue.commands import Kept
 
 POISON = b"0:poison: its worker died or lost its lease on each of 3 deliveries"
 
@@ -130,7 +130,7 @@ async def test_burying_poison_bounds_the_dead(bench: Bench) -> None:
     """A claim that buries trims the dead as a settle does."""
     await bench.put("a", "b", "c")
     await _crash(bench, 1)
-    await bench.claim(most=1, dead=Dead(100 * S, 2))
+    await bench.claim(most=1, dead=Kept(100 * S, 2))
     assert sorted((await bench.state())["jobs"]) == ["b", "c"]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.script_bench import Bench, S
 from zqueue.commands import Verb
-from zqueue.job import NewJob
+from zqueue.envelope import NewJob
 
 
 async def test_a_new_head_wakes(bench: Bench) -> None:

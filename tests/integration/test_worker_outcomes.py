@@ -373,6 +373,6 @@ async def _lose_a_claim(queue: zqueue.Queue) -> None:
     from zqueue.sending import ask
 
     link = Link(queue.address)
-    call = queue.commands.claim(100, 10_000_000, "f" * 16, 5, solo_ok=True, worker="", dead=queue.dead)
+    call = queue.shards[0].commands.claim(100, 10_000_000, "f" * 16, 5, solo_ok=True, worker="", dead=queue.kept)
     await ask(link, call)
     await link.close()

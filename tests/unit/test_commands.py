@@ -11,15 +11,16 @@ import pytest
 
 from zqueue import replies
 from zqueue.clock import moment
-from zqueue.commands import SCRIPTS, Call, Commands, Dead, Settlement, claim_format
+from zqueue.commands import SCRIPTS, Call, Commands, Kept, Settlement, claim_format
+from zqueue.envelope import NewJob
 from zqueue.errors import CorruptJob
-from zqueue.job import Job, JobState, NewJob, Priority
+from zqueue.job import Job, JobState, Priority
 from zqueue.keys import Keys
 from zqueue.replies import Claimed, Delivery, Stats
 
 KEYS = Keys("q")
 COMMANDS = Commands(KEYS)
-DEAD = Dead(1, 2)
+DEAD = Kept(1, 2)
 ENVELOPE = b'0{"payload":5}'
 
 
@@ -35,7 +36,7 @@ def test_what_may_be_sent_twice() -> None:
     """A claim would lease twice, a cancel and a settle answer wrongly; everything else may be repeated unseen."""
     calls: dict[str, Call[Any]] = {
         "enqueue": COMMANDS.enqueue("p", "n", [NewJob(1).encode(9)]),
-        "claim": COMMANDS.claim(1, 2, "t", 3, solo_ok=False, worker="", dead=DEAD),
+        "claim": COMMANDS.claim(1, 2, "t", 3, solo_ok=False, worker="", kept=DEAD),
         "settle": COMMANDS.settle([], DEAD),
         "extend": COMMANDS.extend([], 1),
         "cancel": COMMANDS.cancel([]),

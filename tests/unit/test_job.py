@@ -9,8 +9,9 @@ import orjson
 import pytest
 
 from zqueue.clock import moment
+from zqueue.envelope import NewJob, checked_text, decode_job
 from zqueue.errors import CorruptJob, InvalidJob, PayloadTooLarge
-from zqueue.job import Job, JobState, NewJob, Priority, checked_text, decode_job
+from zqueue.job import Job, JobState, Priority
 from zqueue.retry import Retry, fixed, steps
 
 CAP = 256 * 1024

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from zqueue.commands import CAP_S, CHUNK, SCRIPTS, Call, Commands, Dead, Settlement
-from zqueue.job import Job, JobState, NewJob, Priority
+from zqueue.commands import CAP_S, CHUNK, SCRIPTS, Call, Commands, Kept, Settlement
+from zqueue.envelope import NewJob
+from zqueue.job import Job, JobState, Priority
 from zqueue.keys import ORDER, Keys
 from zqueue.testing import FakeClock
 
@@ -23,7 +24,7 @@ KEYS = Keys("q")
 CLOCK = FakeClock()
 NOW = b"%d" % CLOCK.now_us()
 COMMANDS = Commands(KEYS, CLOCK)
-DEAD = Dead(keep_us=77, most=88)
+DEAD = Kept(keep_us=77, most=88)
 JOBS = [NewJob(n, id=f"j{n}", delay=timedelta(seconds=n)).encode(100) for n in range(3)]
 
 
@@ -80,7 +81,7 @@ def _args(call: Call[Any]) -> list[Any]:
         ),
         (
             "claim",
-            COMMANDS.claim(11, 22, "f00d", 33, solo_ok=True, worker="w", dead=DEAD),
+            COMMANDS.claim(11, 22, "f00d", 33, solo_ok=True, worker="w", kept=DEAD),
             {
                 "now, us": NOW,
                 "limit": 11,

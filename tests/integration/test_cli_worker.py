@@ -1,0 +1,145 @@
+"""``zqueue worker``: what it runs, what it refuses to run, and how it ends."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+import zqueue
+from tests.asking import until
+from tests.command_line import running
+from zqueue.embedded import Server
+
+APP = """
+import asyncio, os, signal, zqueue
+
+queue = zqueue.Queue({name!r})
+bare = zqueue.Queue("bare")
+number = 7
+
+@queue.task
+async def do(what: str) -> None:
+    print("start", what, os.getpid(), flush=True)
+    try:
+        if what == "hang":
+            await asyncio.sleep(3600)
+        elif what == "long":
+            await asyncio.sleep(0.5)
+        elif what == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+    except asyncio.CancelledError:
+        print("cancelled", what, flush=True)
+        if os.environ.get("SPITE"):
+            os._exit(7)
+        raise
+    print("end", what, os.getpid(), flush=True)
+
+own = zqueue.Worker(queue, concurrency=1)
+
+def make():
+    return zqueue.Worker(queue, concurrency=2)
+
+def wants(argument):
+    return queue
+"""
+
+
+@pytest.fixture
+def app(tmp_path: Path, queue: zqueue.Queue) -> Path:
+    """A folder with a module ``app``, whose tasks are those of the test's queue."""
+    (tmp_path / "app.py").write_text(APP.format(name=queue.name))
+    (tmp_path / "broken.py").write_text("import app\nimport no_such_library\n")
+    return tmp_path
+
+
+async def enqueue(queue: zqueue.Queue, what: str) -> zqueue.Job[None]:
+    """A job for the app's task."""
+    return await queue.enqueue({"args": [what], "kwargs": {}}, name="do")
+
+
+async def ended_all(queue: zqueue.Queue) -> None:
+    """Wait until nothing waits or runs."""
+
+    async def empty() -> bool:
+        stats = await queue.stats()
+        return (stats.scheduled, stats.leased) == (0, 0)
+
+    await until(empty)
+
+
+@pytest.mark.parametrize("target", ["app:queue", "app:own", "app:make"])
+async def test_runs_what_a_module_of_the_current_directory_names(
+    app: Path, queue: zqueue.Queue, valkey: Server, target: str
+) -> None:
+    """A queue's tasks, a worker, or what a function makes; SIGTERM ends it, with status 0."""
+    await enqueue(queue, "one")
+    async with running("worker", target, "--url", valkey.url, cwd=app) as worker:
+        await worker.says("end one")
+        worker.send(signal.SIGTERM)
+        assert await worker.ended() == 0
+    (line,) = [line for line in worker.err if line.startswith("worker ")]
+    assert line == f"worker {worker.process.pid}: queue {queue.name!r} on {valkey.url}, tasks do"
+
+
+async def test_the_first_signal_lets_jobs_end_and_the_second_does_not(
+    app: Path, queue: zqueue.Queue, valkey: Server
+) -> None:
+    """A job that hangs is given back, without an attempt, at the second one."""
+    job = await enqueue(queue, "hang")
+    async with running("worker", "app:queue", cwd=app, ZQUEUE_URL=valkey.url) as worker:
+        await worker.says("start hang")
+        worker.send(signal.SIGINT)
+        await enqueue(queue, "later")
+        worker.send(signal.SIGINT)
+        assert await worker.ended() == 0
+    assert "cancelled hang" in worker.out
+    record = await queue.get(job.id)
+    assert record is not None
+    assert (record.state, record.attempts, record.deliveries) == (zqueue.JobState.SCHEDULED, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nowhere:queue",), "Error: there is no module 'nowhere', from the current directory or installed"),
+        (("app.sub:queue",), "Error: there is no module 'app.sub', from the current directory or installed"),
+        (("app",), "Error: 'app' does not say which attribute of which module"),
+        (("app:",), "Error: 'app:' does not say which attribute of which module"),
+        (("app:queu",), "Error: app has no 'queu'; it has queue (a Queue), bare (a Queue), own (a Worker)"),
+        (("broken:x", "app:queue"), "ModuleNotFoundError: No module named 'no_such_library'"),
+        (("app:number",), "Error: app:number is neither a Queue nor a Worker: its type is int"),
+        (("app:do",), "Error: app:do is neither a Queue nor a Worker: its type is Task"),
+        (
+            ("app:wants",),
+            "Error: app:wants cannot be called without arguments: missing a required argument: 'argument'",
+        ),
+        (("app:bare",), "Error: queue 'bare' (app:bare) has no tasks"),
+        (("app:own", "--concurrency", "3"), "Error: app:own is a Worker, which brings its own settings"),
+        (("app:queue", "--lease", "10ms"), "Error: app:queue: a lease must be at least 0.1 s long, not 0:00:00.010000"),
+        (("app:queue", "--url", "http://x"), "Error: app:queue: a queue's URL starts with one of"),
+        (("app:queue", "--concurrency", "0"), "Error: Invalid value for '--concurrency': 0 is not in the range x>=1."),
+        (
+            ("app:queu", "--processes", "3"),
+            "Error: app has no 'queu'; it has queue (a Queue), bare (a Queue), own (a Worker)",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+async def test_what_cannot_be_run_is_told_once(
+    app: Path, valkey: Server, arguments: tuple[str, ...], message: str
+) -> None:
+    """In a line, with what is there instead, and status 2; an error inside the module shows where it is, with 1."""
+    async with running("worker", *arguments, cwd=app, ZQUEUE_URL=valkey.url) as worker:
+        status = await worker.ended()
+    assert len([line for line in worker.err if line.startswith(message)]) == 1
+    assert status == (1 if "broken:x" in arguments else 2)
+    assert ("Traceback" in worker.err[0]) == (status == 1)
+
+
+async def test_a_queue_without_a_url_is_told(app: Path) -> None:
+    """Before anything runs."""
+    async with running("worker", "app:queue", cwd=app) as worker:
+        assert await worker.ended() == 2
+    assert "has no URL" in worker.err[0]
