@@ -1,10 +1,24 @@
-"""For the tests of programs that use zqueue: time that a test moves by hand."""
+"""For the tests of programs that use zqueue: time that a test moves by hand, on a real server."""
 
 from __future__ import annotations
 
+import dataclasses
+import secrets
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
-from zqueue.clock import instant_us, moment
+from zqueue.clock import Duration, duration_us, instant_us, moment
+from zqueue.commands import CHUNK, Call, Commands
+from zqueue.envelope import NewJob
+from zqueue.errors import Bury, InvalidJob, ZQueueError
+from zqueue.job import Job
+from zqueue.queue import Queue
+from zqueue.replies import read_scores
+from zqueue.worker import Worker
+
+_MOST_MOVES: Final = 1000
+_DELIVERIES: Final = 5
 
 
 class FakeClock:
@@ -28,3 +42,105 @@ class FakeClock:
     def advance(self, by: timedelta) -> None:
         """Move it, forward or back."""
         self._now_us += by // timedelta(microseconds=1)
+
+    def travel_to(self, moment: datetime) -> None:
+        """Set it, to an aware datetime."""
+        self._now_us = instant_us("moment", moment)
+
+
+async def run_until_idle(worker: Worker, clock: FakeClock | None = None, *, limit: Duration | None = None) -> int:
+    """Run what is due; with the queue's *clock*, move that on to whatever comes next, until nothing does.
+
+    What comes next is a job's due time, a retry, the slot of a limit, or the end of a lease whose worker is gone.
+
+    Args:
+        limit: How far to move the clock at most. With one, schedules are followed too, which never end.
+
+    Returns:
+        How many runs there were.
+
+    Raises:
+        ZQueueError: Without a limit, and after 1,000 moves of the clock, there still is something to come: a job
+            that fails or snoozes for ever, or one that the worker has no handler for.
+    """
+    queue, ran, moves = worker.queue, 0, 0
+    end_us = None if clock is None or limit is None else clock.now_us() + duration_us("limit", limit)
+    before: tuple[int, int] | None = None
+    while True:
+        claimed = await worker.tick()
+        ran += claimed
+        stats = await queue.stats()
+        left = (stats.due, stats.parked)
+        if claimed or (stats.due and left != before):
+            before = left
+            continue
+        next_us = None if clock is None else await _next_us(queue, clock.now_us(), schedules=end_us is not None)
+        if clock is None or next_us is None or (end_us is not None and next_us > end_us):
+            return ran
+        if end_us is None and moves == _MOST_MOVES:
+            raise ZQueueError(f"not idle after {moves:,} moves of the clock: more to do at {moment(next_us)}")
+        clock.travel_to(moment(next_us))
+        moves += 1
+        before = None
+
+
+async def _next_us(queue: Queue, after_us: int, *, schedules: bool) -> int | None:
+    """The first moment after this one at which the queue has something for a worker."""
+
+    def first(name: str) -> Callable[[Commands], Call[dict[bytes, int]]]:
+        words = (f"({after_us}", "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")
+        return lambda commands: Call(("ZRANGE", f"{commands.keys.prefix}{name}", *words), read_scores)
+
+    sets = ("due:0", "due:1", "due:2", "leased", "gates", "tat", *(["fires"] if schedules else []))
+    found = [each for name in sets for each in await queue.ask_all(first(name))]
+    return min((score for each in found for score in each.values()), default=None)
+
+
+async def seed(
+    queue: Queue,
+    *,
+    scheduled: Iterable[NewJob] = (),
+    leased: Iterable[NewJob] = (),
+    done: Iterable[NewJob] = (),
+    dead: Iterable[NewJob] = (),
+    lease: Duration = timedelta(seconds=10),
+) -> None:
+    """Put jobs into these states, each by the way that it gets there in life.
+
+    Args:
+        leased: Claimed now, for the length of *lease*, by a worker that is gone.
+        done: Returned None. Each keeps its result.
+        dead: Buried, with the reason ``seeded``.
+
+    Raises:
+        InvalidJob: A done job is not kept, or the queue has jobs that are due, which would run.
+    """
+    done = list(done)
+    if not all(job.keep_done or queue.keep_done_us for job in done):
+        raise InvalidJob("a done job is kept only if it, or its queue, has a keep_done")
+    if (await queue.stats()).due:
+        raise InvalidJob("seed is for a queue without jobs that are due: they would run")
+    for jobs, handler in ((dead, _bury), (done, _nothing)):
+        await _enqueue_now(queue, jobs)
+        await Worker(queue, handler).run(burst=True)
+    await _enqueue_now(queue, leased)
+    claim = (CHUNK, duration_us("lease", lease), secrets.token_hex(8), _DELIVERIES)
+    more = True
+    while more:
+        each_shard = await queue.ask_all(
+            lambda commands: commands.claim(*claim, solo_ok=True, worker="", kept=queue.kept)
+        )
+        more = any(claimed.deliveries for claimed in each_shard)
+    await queue.enqueue_many(scheduled)
+
+
+async def _enqueue_now(queue: Queue, jobs: Iterable[NewJob]) -> None:
+    await queue.enqueue_many(dataclasses.replace(job, at=None, delay=None) for job in jobs)
+
+
+async def _bury(job: Job[Any]) -> None:
+    raise Bury("seeded")
+
+
+async def _nothing(job: Job[Any]) -> None:
+    """Be done."""

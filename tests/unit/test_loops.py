@@ -6,11 +6,13 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 
 import pytest
 
+from tests.conftest import wait_until
 from zqueue import loops
 from zqueue.errors import ZQueueError
 
@@ -85,6 +87,7 @@ def test_ctrl_c_cancels_what_was_waited_for() -> None:
     caller = threading.get_ident()
 
     async def interrupt_and_wait() -> None:
+        await wait_until(lambda: sys._current_frames()[caller].f_code is threading.Condition.wait.__code__)
         signal.pthread_kill(caller, signal.SIGINT)
         try:
             await asyncio.sleep(60)
