@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from zqueue.connect import Link, ServerError
@@ -49,7 +50,8 @@ async def faults(link: Link, keys: Keys) -> list[str]:
     """What is wrong with a queue's keys, in sentences; empty when nothing is.
 
     Every key is one that `keys` names; every envelope is in exactly one set, the lane it says; every entry of a hash
-    belongs to a job; a token means a lease; remembered calls expire.
+    belongs to a job; a token means a lease; a job that is parked has a gate, or a run of its group to wait for;
+    remembered calls expire.
     """
     held = await read_keys(link, keys)
     wrong = []
@@ -60,38 +62,83 @@ async def faults(link: Link, keys: Keys) -> list[str]:
                 wrong.append(f"{name} is kept for {left} s")
         elif name not in (*ORDER, "meta"):
             wrong.append(f"{name} is no key of a queue")
-    return wrong + _wrong_jobs(held) + _wrong_entries(held)
+    return wrong + _wrong_jobs(held) + _wrong_entries(held) + _wrong_groups(held) + _wrong_schedules(held)
+
+
+def read_parked(member: str) -> tuple[str, str, int, int]:
+    """The id, group, lane and due time (us) of a member of `parked`."""
+    group, _, rest = member.partition("\0")
+    return rest[17:], group, int(rest[:1]), int(rest[1:17])
 
 
 def _wrong_jobs(held: dict[str, Any]) -> list[str]:
     wrong = []
     places: dict[str, list[str]] = {}
-    for name in ("due:0", "due:1", "due:2", "leased", "dead"):
+    for name in ("due:0", "due:1", "due:2", "leased", "done", "dead"):
         for job_id in held.get(name, {}):
             places.setdefault(job_id, []).append(name)
+    for member in held.get("parked", {}):
+        job_id, _group, lane, _due = read_parked(member)
+        places.setdefault(job_id, []).append(f"parked:{lane}")
     jobs = held.get("jobs", {})
     wrong += [f"{job_id} is in {sets} and has no envelope" for job_id, sets in places.items() if job_id not in jobs]
     for job_id, envelope in jobs.items():
         sets = places.get(job_id, [])
-        lane = f"due:{envelope[:1].decode()}"
+        lane = envelope[:1].decode()
         if len(sets) != 1:
             wrong.append(f"{job_id} is in {sets}")
-        elif sets[0].startswith("due:") and sets[0] != lane:
+        elif ":" in sets[0] and sets[0].partition(":")[2] != lane:
             wrong.append(f"{job_id} is in {sets[0]} and says {lane}")
     return wrong
 
 
 def _wrong_entries(held: dict[str, Any]) -> list[str]:
-    jobs, leased = held.get("jobs", {}), held.get("leased", {})
+    jobs, leased, done, dead = (held.get(name, {}) for name in ("jobs", "leased", "done", "dead"))
     wrong = []
     for job_id, entry in held.get("claims", {}).items():
         token = entry.split(b":")[0]
-        if job_id not in jobs or job_id in held.get("dead", {}):
+        if job_id not in jobs or job_id in dead:
             wrong.append(f"claims keeps {entry!r} of {job_id}, which waits for nobody")
         if bool(token) != (job_id in leased):
             wrong.append(f"claims says {entry!r} of {job_id}, leased is {job_id in leased}")
-    wrong += [f"{job_id} is leased without a claim" for job_id in leased if job_id not in held.get("claims", {})]
+    for name in ("leased", "done"):
+        wrong += [
+            f"{job_id} is {name} without a claim" for job_id in held.get(name, {}) if job_id not in held["claims"]
+        ]
     wrong += [f"attempts keeps {job_id}, which is no job" for job_id in held.get("attempts", {}) if job_id not in jobs]
+    wrong += [
+        f"progress keeps {job_id}, which does not run" for job_id in held.get("progress", {}) if job_id not in jobs
+    ]
+    wrong += [f"results and done differ in {job_id}" for job_id in held.get("results", {}).keys() ^ done.keys()]
     if len(held.get("wake", [])) > 1:
         wrong.append(f"there are {len(held['wake'])} tokens")
     return wrong
+
+
+def _wrong_groups(held: dict[str, Any]) -> list[str]:
+    """Each parked job and each counted run is in `groups`; `running` is their sum; nobody waits for ever."""
+    parked, limits, counts = held.get("parked", {}), held.get("limits", {}), held.get("running", {})
+    waiting = {read_parked(member)[0]: member for member in parked}
+    groups = {job_id: _text(entry) for job_id, entry in held.get("groups", {}).items()}
+    counted = {job_id: entry for job_id, entry in groups.items() if "\0" not in entry}
+    wrong = [
+        f"{job_id} is parked as {member!r}, groups has it not"
+        for job_id, member in waiting.items()
+        if groups.get(job_id) != member
+    ]
+    wrong += [
+        f"groups has {groups[job_id]!r} of {job_id}, which is not there"
+        for job_id in groups.keys() - waiting.keys() - held.get("leased", {}).keys()
+    ]
+    if Counter(counted.values()) != {group: int(count) for group, count in counts.items()}:
+        wrong.append(f"running is {counts}, groups {groups}")
+    for group in {read_parked(member)[1] for member in parked} - held.get("gates", {}).keys():
+        most = limits.get(group, b"::").rpartition(b":")[2]
+        if not most or int(counts.get(group, 0)) < int(most):
+            wrong.append(f"{group} has parked jobs, no gate, and no run to wait for")
+    return wrong
+
+
+def _wrong_schedules(held: dict[str, Any]) -> list[str]:
+    fires, specs = held.get("fires", {}).keys(), held.get("recurring", {}).keys()
+    return [f"recurring and fires differ in {name}" for name in fires ^ specs]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from tests.queue_state import command, faults, read_keys
+from tests.queue_state import command, faults, read_keys, read_parked
 from zqueue.commands import Call, Commands, Kept, Settlement, Verb
 from zqueue.connect import Address, Link
 from zqueue.envelope import NewJob
@@ -21,6 +21,8 @@ R = TypeVar("R")
 S = 1_000_000
 """A second, in microseconds. Times in a `state` count from the bench's start."""
 LEASE = 10 * S
+TIMES = {"due:0", "due:1", "due:2", "leased", "done", "dead", "workers", "gates", "tat", "fires"}
+"""The sorted sets whose scores are times."""
 KEEP = Kept(keep_us=100 * S, most=1000)
 
 
@@ -70,16 +72,22 @@ class Bench:
         self.clock.advance(timedelta(seconds=seconds))
 
     async def state(self) -> dict[str, Any]:
-        """All keys but `meta` and the remembered calls; times in us since the start; the wake list as its length."""
+        """All keys but `meta` and the remembered calls; times in us since the start; the wake list as its length.
+
+        What is parked is shown by id, as (group, lane, due), and not again in `groups`.
+        """
         state = await read_keys(self.link, self.keys)
-        for name in ("due:0", "due:1", "due:2", "leased", "dead", "workers"):
-            if name in state:
-                state[name] = {member: score - self.start_us for member, score in state[name].items()}
+        for name in TIMES & state.keys():
+            state[name] = {member: score - self.start_us for member, score in state[name].items()}
         if "claims" in state:
             state["claims"] = {job_id: self._claim(entry) for job_id, entry in state["claims"].items()}
-        if "wake" in state:
-            state["wake"] = len(state["wake"])
-        return {name: value for name, value in state.items() if name != "meta" and not name.startswith("call:")}
+        parked = [read_parked(member) for member in state.get("parked", {})]
+        groups = {job_id: entry for job_id, entry in state.get("groups", {}).items() if b"\0" not in entry}
+        state["parked"] = {job_id: (group, lane, due - self.start_us) for job_id, group, lane, due in parked}
+        state["groups"] = groups
+        state["wake"] = len(state.get("wake", []))
+        unseen = [name for name, value in state.items() if not value or name == "meta" or name.startswith("call:")]
+        return {name: value for name, value in state.items() if name not in unseen}
 
     def _claim(self, entry: bytes) -> tuple[str, int, int]:
         token, deliveries, due = entry.decode().split(":")
@@ -91,7 +99,9 @@ class Bench:
         await self.raw("DEL", self.keys.wake)
         return count
 
-    async def enqueue(self, *jobs: NewJob, producer: str = "p.0", nonce: str | None = None) -> list[int | Job | None]:
+    async def enqueue(
+        self, *jobs: NewJob, producer: str = "p.0", nonce: str | None = None
+    ) -> list[int | Job[Any] | None]:
         """Enqueue in one call; due times come back in us since the start."""
         self._nonce += 1
         nonce = f"{self._nonce:016x}" if nonce is None else nonce
@@ -113,12 +123,12 @@ class Bench:
         most: int = 5,
         solo_ok: bool = True,
         worker: str = "",
-        dead: Dead = KEEP,
+        kept: Kept = KEEP,
         lease_us: int = LEASE,
     ) -> Claimed:
         """Lease what is due."""
         return await self.run(
-            self.commands.claim(limit, lease_us, token, most, solo_ok=solo_ok, worker=worker, dead=dead)
+            self.commands.claim(limit, lease_us, token, most, solo_ok=solo_ok, worker=worker, kept=kept)
         )
 
     async def claim_ids(self, limit: int = 100, token: str = "f00d", **options: Any) -> list[str]:
@@ -126,11 +136,11 @@ class Bench:
         return [each.id.decode() for each in (await self.claim(limit, token, **options)).deliveries]
 
     async def settle(
-        self, *ids: str, verb: Verb, token: str = "f00d", delay: float = 0, error: str = "", dead: Dead = KEEP
+        self, *ids: str, verb: Verb, token: str = "f00d", delay: float = 0, text: str = "", kept: Kept = KEEP
     ) -> list[Settled]:
         """End runs, all the same way."""
-        items = [Settlement(each.encode(), token, verb, round(delay * S), error) for each in ids]
-        return (await self.run(self.commands.settle(items, dead)))[1]
+        items = [Settlement(each.encode(), token, verb, round(delay * S), text) for each in ids]
+        return (await self.run(self.commands.settle(items, kept)))[1]
 
     async def extend(self, *ids: str, token: str = "f00d", lease_us: int = LEASE) -> list[Settled]:
         """Renew leases."""

@@ -60,7 +60,7 @@ async def test_a_taken_id_keeps_its_job(bench: Bench) -> None:
     await bench.put("scheduled", at=5)
     await bench.put("leased", "dead")
     await bench.claim()
-    await bench.settle("dead", verb="bury", error="no such user")
+    await bench.settle("dead", verb="bury", text="no such user")
     before = await bench.state()
     holders = await bench.enqueue(*(NewJob("other", id=each) for each in ("scheduled", "leased", "dead")))
     due = bench.start_us
@@ -133,7 +133,7 @@ async def test_an_envelope_in_no_set_is_no_job(bench: Bench) -> None:
     """Where a lane's key was deleted or evicted, its jobs can be enqueued again, with nothing of their past."""
     await bench.put("a", "b", at=0)
     await bench.claim(1)
-    await bench.settle("a", verb="retry", error="once", delay=1)
+    await bench.settle("a", verb="retry", text="once", delay=1)
     await bench.raw("DEL", bench.key("due:1"))
     assert await bench.run(bench.commands.missing(["a", "b"])) == ["a", "b"]
     assert await bench.run(bench.commands.get("a")) is None

@@ -80,7 +80,7 @@ async def test_cancel(bench: Bench) -> None:
     """A waiting job and a running one are taken away with every trace; the others stay."""
     await bench.put("failed", "released")
     await bench.claim()
-    await bench.settle("failed", verb="retry", error="451", delay=60)
+    await bench.settle("failed", verb="retry", text="451", delay=60)
     bench.advance(10)
     await bench.claim()
     await bench.settle("released", verb="release", delay=60)
@@ -98,7 +98,7 @@ async def test_cancel_leaves_the_dead(bench: Bench) -> None:
     """There is nothing to cancel about a job that has died: its record stays."""
     await bench.put("a")
     await bench.claim()
-    await bench.settle("a", verb="bury", error="550")
+    await bench.settle("a", verb="bury", text="550")
     before = await bench.state()
     assert await bench.cancel("a", "a") == [False, False]
     assert await bench.state() == before

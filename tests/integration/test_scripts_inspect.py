@@ -11,7 +11,7 @@ from tests.integration.script_bench import Bench, S
 from zqueue.clock import moment
 from zqueue.envelope import NewJob
 from zqueue.errors import CorruptJob, QueueUnavailable
-from zqueue.job import Job, JobState, Priority
+from zqueue.job import JobRecord, JobState, Priority
 from zqueue.replies import Stats
 from zqueue.retry import Retry, fixed
 
@@ -26,14 +26,14 @@ async def full(bench: Bench) -> Bench:
     await bench.put("died", at=-1, lane=0)
     bench.advance(2)
     await bench.claim()
-    await bench.settle("all", verb="retry", delay=8, error="451")
+    await bench.settle("all", verb="retry", delay=8, text="451")
     bench.advance(1)
-    await bench.settle("died", verb="bury", error="550")
+    await bench.settle("died", verb="bury", text="550")
     await bench.put("late", at=2.5, lane=0)
     return bench
 
 
-async def _page(bench: Bench, state: JobState, limit: int = 1000, after: Job | None = None) -> list[Job]:
+async def _page(bench: Bench, state: JobState, limit: int = 1000, after: JobRecord | None = None) -> list[JobRecord]:
     return await bench.run(bench.commands.jobs(state, limit, after))
 
 
@@ -53,7 +53,7 @@ async def test_get_shows_everything(full: Bench) -> None:
     """Each state with its score, its due time, its counts and its options."""
     before = await full.state()
     at = full.at
-    waiting = Job(
+    waiting = JobRecord(
         "all",
         {"n": 1},
         "mail",
@@ -65,8 +65,10 @@ async def test_get_shows_everything(full: Bench) -> None:
         timeout=timedelta(seconds=1.5),
         score_us=at(10),
     )
-    running = Job("running", "running", state=JobState.LEASED, due_us=at(1), deliveries=1, score_us=at(12))
-    died = Job("died", "died", state=JobState.DEAD, priority=Priority.HIGH, attempts=1, error="550", score_us=at(3))
+    running = JobRecord("running", "running", state=JobState.LEASED, due_us=at(1), deliveries=1, score_us=at(12))
+    died = JobRecord(
+        "died", "died", state=JobState.DEAD, priority=Priority.HIGH, attempts=1, error="550", score_us=at(3)
+    )
     for job in (waiting, running, died):
         assert await full.run(full.commands.get(job.id)) == job
     assert died.ended_at == moment(at(3))
@@ -122,7 +124,7 @@ async def test_the_cursors_job_may_be_gone(bench: Bench, state: JobState) -> Non
     if state is not JobState.SCHEDULED:
         await bench.claim()
     if state is JobState.DEAD:
-        await bench.settle(*ids, verb="bury", error="550")
+        await bench.settle(*ids, verb="bury", text="550")
     page = await _page(bench, state, 4)
     assert [job.id for job in page] == ids[:4]
     for each in ("02", "03", "05"):
@@ -218,8 +220,11 @@ async def test_stats(full: Bench) -> None:
     assert stats == Stats(
         scheduled=4,
         due=2,
+        parked=0,
         leased=2,
+        done=0,
         dead=1,
+        paused=False,
         workers=2,
         next_due_at=moment(full.at(2.25)),
         oldest_due_age=timedelta(seconds=1.75),
@@ -231,7 +236,8 @@ async def test_stats(full: Bench) -> None:
 
 async def test_stats_of_nothing_and_of_the_future(bench: Bench) -> None:
     """An empty queue has no head; one with nothing due has a head and no lateness."""
-    empty: dict[str, Any] = {"scheduled": 0, "due": 0, "leased": 0, "dead": 0, "workers": 0}
+    counts = ("scheduled", "due", "parked", "leased", "done", "dead", "workers")
+    empty: dict[str, Any] = dict.fromkeys(counts, 0) | {"paused": False}
     assert await _stats(bench) == (bench.at(0), Stats(**empty, next_due_at=None, oldest_due_age=timedelta(0)))
     await bench.put("a", at=2 * 86_400)
     assert await _stats(bench) == (

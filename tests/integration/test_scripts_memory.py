@@ -76,15 +76,20 @@ async def test_a_token_is_passed_on(full: Bench) -> None:
 
 async def test_every_ending_is_recorded(full: Bench) -> None:
     """Each verb takes effect, each in a call of its own."""
-    await full.put("ack", "retry", "snooze", "bury", "release")
+    await full.put("ack", "keep", "retry", "snooze", "bury", "release")
     await full.claim()
     await full.tokens()
     await _fill(full)
-    for verb in ("bury", "retry", "snooze", "release", "ack"):
-        assert await full.settle(verb, verb=verb, delay=60, error="451") == ["ok"]
+    for verb in ("bury", "retry", "snooze", "release"):
+        assert await full.settle(verb, verb=verb, delay=60, text="451") == ["ok"]
+    assert await full.settle("keep", verb="ack", delay=60, text="[]") == ["ok"]
+    assert await full.settle("ack", verb="ack") == ["ok"]
     assert await full.state() == {
         "due:1": {"retry": 60 * S, "snooze": 60 * S, "release": 60 * S},
         "dead": {"bury": 0},
-        "jobs": envelopes(["retry", "snooze", "bury", "release"]),
+        "done": {"keep": 0},
+        "results": {"keep": b"[]"},
+        "claims": {"keep": ("", 0, 60 * S)},
+        "jobs": envelopes(["keep", "retry", "snooze", "bury", "release"]),
         "attempts": {"retry": b"1:451", "bury": b"1:451"},
     }

@@ -23,7 +23,7 @@ async def leased(bench: Bench) -> Bench:
 
 async def test_ack_leaves_nothing(leased: Bench) -> None:
     """A job that is done is gone, with every trace of it."""
-    await leased.settle("a", verb="retry", error="once")
+    await leased.settle("a", verb="retry", text="once")
     await leased.claim()
     await leased.tokens()
     assert await leased.settle("a", verb="ack") == ["ok"]
@@ -32,7 +32,7 @@ async def test_ack_leaves_nothing(leased: Bench) -> None:
 
 async def test_retry(leased: Bench) -> None:
     """A failed attempt is counted with its error, and the job waits out its delay."""
-    assert await leased.settle("a", verb="retry", delay=2.5, error="451: try later") == ["ok"]
+    assert await leased.settle("a", verb="retry", delay=2.5, text="451: try later") == ["ok"]
     assert await leased.state() == {
         "due:1": {"a": 5_500_000},
         "jobs": envelopes("a"),
@@ -41,19 +41,19 @@ async def test_retry(leased: Bench) -> None:
     }
     leased.advance(2.5)
     await leased.claim()
-    await leased.settle("a", verb="retry", delay=60, error="")
+    await leased.settle("a", verb="retry", delay=60, text="")
     assert (await leased.state())["attempts"] == {"a": b"2:"}
 
 
 async def test_snooze(leased: Bench) -> None:
     """Put off without an attempt."""
-    assert await leased.settle("a", verb="snooze", delay=2.5, error="not kept") == ["ok"]
+    assert await leased.settle("a", verb="snooze", delay=2.5, text="not kept") == ["ok"]
     assert await leased.state() == {"due:1": {"a": 5_500_000}, "jobs": envelopes("a"), "wake": 1}
 
 
 async def test_bury(leased: Bench) -> None:
     """Among the dead since now, its attempt counted, its error kept; nobody is woken."""
-    assert await leased.settle("a", verb="bury", error="550") == ["ok"]
+    assert await leased.settle("a", verb="bury", text="550") == ["ok"]
     assert await leased.state() == {"dead": {"a": 3 * S}, "jobs": envelopes("a"), "attempts": {"a": b"1:550"}}
 
 
@@ -113,7 +113,7 @@ async def test_the_late_write_of_an_old_token_changes_nothing(leased: Bench, ver
     leased.advance(10)
     await leased.claim(token="beef")
     before = await leased.state()
-    assert await leased.settle("a", verb=verb, delay=5, error="late") == ["stolen"]
+    assert await leased.settle("a", verb=verb, delay=5, text="late") == ["stolen"]
     assert await leased.state() == before
     assert await leased.settle("a", verb="ack", token="beef") == ["ok"]
 
@@ -125,7 +125,7 @@ async def test_nothing_to_settle_is_gone(bench: Bench, verb: Verb) -> None:
     await bench.claim()
     await bench.cancel("cancelled")
     await bench.settle("ended", verb="ack")
-    await bench.settle("dead", verb="bury", error="550")
+    await bench.settle("dead", verb="bury", text="550")
     await bench.settle("back", verb="snooze", delay=50)
     bench.advance(10)
     await bench.claim()
@@ -134,8 +134,8 @@ async def test_nothing_to_settle_is_gone(bench: Bench, verb: Verb) -> None:
     before = await bench.state()
     assert before["claims"] == {"crashed": ("", 1, 0)}
     ids = ("cancelled", "ended", "dead", "back", "crashed", "waits", "never")
-    assert await bench.settle(*ids, verb=verb, delay=5, error="late") == ["gone"] * 7
-    assert await bench.settle(*ids, verb=verb, delay=5, error="late", token="") == ["gone"] * 7
+    assert await bench.settle(*ids, verb=verb, delay=5, text="late") == ["gone"] * 7
+    assert await bench.settle(*ids, verb=verb, delay=5, text="late", token="") == ["gone"] * 7
     assert await bench.state() == before
 
 
@@ -216,7 +216,7 @@ async def test_a_cancel_wins_over_a_later_enqueue_of_the_same_id(leased: Bench) 
 async def test_an_error_is_kept_as_it_is(leased: Bench) -> None:
     """Newlines, colons, NUL and any script: what a handler said is what an operator reads."""
     error = "a:b\n\0ünï ☃ 1:2"
-    await leased.settle("a", verb="bury", error=error)
+    await leased.settle("a", verb="bury", text=error)
     job = await leased.run(leased.commands.get("a"))
     assert job is not None
     assert (job.attempts, job.error) == (1, error)
