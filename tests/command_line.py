@@ -86,6 +86,14 @@ class Program:
         """Send it a signal."""
         self.process.send_signal(number)
 
+    async def insist(self, number: int) -> int:
+        """Send it a signal until it ends, for two at once may count as one; its status."""
+        while self.process.returncode is None:
+            self.send(number)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.process.wait(), 0.5)
+        return await self.ended()
+
     async def ended(self, timeout: float = 30.0) -> int:
         """Wait for its end, and for that of all that holds its output; its status, minus the signal that killed it."""
         async with asyncio.timeout(timeout):

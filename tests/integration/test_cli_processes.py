@@ -61,8 +61,7 @@ async def test_a_signal_is_passed_on(app: Path, queue: zqueue.Queue, valkey: Ser
         worker.send(signal.SIGINT)
         await wait_until(lambda: not lives(idle), what="the end of the idle child")
         assert worker.process.returncode is None
-        worker.send(signal.SIGINT)
-        assert await worker.ended() == 0
+        assert await worker.insist(signal.SIGINT) == 0
     record = await queue.get(job.id)
     assert record is not None
     assert (record.state, record.attempts, record.deliveries) == (zqueue.JobState.SCHEDULED, 0, 0)

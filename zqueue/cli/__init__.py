@@ -10,6 +10,8 @@ from zqueue.cli import exits
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; its exit status (see `exits`)."""
     try:
+        import rich  # noqa: F401 - for tables and progress, which come later: said before anything is done
+
         from zqueue.cli.program import program
     except ModuleNotFoundError as error:
         if error.name not in ("click", "rich"):
@@ -20,4 +22,3 @@ def main(arguments: list[str] | None = None) -> int:
         program.main(arguments, prog_name="zqueue")
     except SystemExit as end:  # how click ends, whatever happened
         return end.code if isinstance(end.code, int) else exits.FAILED
-    return exits.OK

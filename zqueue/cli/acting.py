@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import click
 
@@ -20,6 +20,9 @@ _WAITING: Final = frozenset({JobState.SCHEDULED})
 _CANCEL: Final = Deed("cancelled", _WAITING | {JobState.LEASED}, Queue.cancel)
 _REQUEUE: Final = Deed("requeued", frozenset({JobState.DEAD}), Queue.requeue)
 
+_LANES: Final = [lane.name.lower() for lane in Priority]
+_CONFLICTS: Final = ["keep", "replace", "raise"]
+
 _at = click.option("--at", type=read_moment, metavar="TIME", help="When it is due, like 2026-11-24T09:00:00+01:00.")
 _delay = click.option("--delay", type=read_length, metavar="DURATION", help="How long from now, like 90, 5m or 2h.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Say what would become of each, and change nothing.")
@@ -27,15 +30,19 @@ _ids = click.argument("ids", nargs=-1, required=True, metavar="ID...")
 
 
 @click.command()
-@about_a_queue
 @click.argument("payload", type=str)
 @click.option("--id", "job_id", metavar="ID", help="Names the job; while there is one of this id, it is kept.")
 @_at
 @_delay
-@click.option("--priority", type=click.Choice([lane.name.lower() for lane in Priority]), default="normal")
+@click.option(
+    "--priority", type=click.Choice(_LANES), default="normal", help="Which lane it waits in.  [default: normal]"
+)
 @click.option("--group", metavar="NAME", help="Whose limits it shares.")
 @click.option("--name", metavar="NAME", default="", help="Which handler, or task, takes it.")
-@click.option("--on-conflict", type=click.Choice(["keep", "replace", "raise"]), default="keep", show_default=True)
+@click.option(
+    "--on-conflict", type=click.Choice(_CONFLICTS), default="keep", help="If the id is taken.  [default: keep]"
+)
+@about_a_queue
 def enqueue(
     asked: Asked,
     payload: str,
@@ -54,7 +61,7 @@ def enqueue(
     _not_both(at, delay)
     value = read_payload(sys.stdin.read() if payload == "-" else payload)
 
-    async def schedule(queue: Queue) -> Job:
+    async def schedule(queue: Queue) -> Job[Any]:
         return await queue.enqueue(
             value,
             id=job_id,
@@ -75,9 +82,9 @@ def enqueue(
 
 
 @click.command()
-@about_a_queue
 @_ids
 @_dry_run
+@about_a_queue
 def cancel(asked: Asked, ids: tuple[str, ...], dry_run: bool) -> None:
     """Take jobs away, whether they wait or run.
 
@@ -87,11 +94,11 @@ def cancel(asked: Asked, ids: tuple[str, ...], dry_run: bool) -> None:
 
 
 @click.command()
-@about_a_queue
 @click.argument("ids", nargs=-1, metavar="[ID...]")
 @click.option("--all", "everything", is_flag=True, help="All jobs that are dead now.")
 @click.option("--yes", is_flag=True, help="With --all: do not ask.")
 @_dry_run
+@about_a_queue
 def requeue(asked: Asked, ids: tuple[str, ...], everything: bool, yes: bool, dry_run: bool) -> None:
     """Let dead jobs run again, now and with all their attempts. - reads ids from stdin."""
     if everything == bool(ids):
@@ -103,11 +110,11 @@ def requeue(asked: Asked, ids: tuple[str, ...], everything: bool, yes: bool, dry
 
 
 @click.command()
-@about_a_queue
 @_ids
 @_at
 @_delay
 @_dry_run
+@about_a_queue
 def reschedule(asked: Asked, ids: tuple[str, ...], at: datetime | None, delay: timedelta | None, dry_run: bool) -> None:
     """Give waiting jobs another due time. - reads ids from stdin."""
     _not_both(at, delay)

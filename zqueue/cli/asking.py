@@ -41,9 +41,27 @@ class Asked(NamedTuple):
 def about_a_queue(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that say which queue it is about, and how to print; it gets an `Asked`."""
 
-    @click.option("--url", required=True, envvar="ZQUEUE_URL", show_envvar=True, help="Where the server is.")
-    @click.option("--queue", "-q", required=True, envvar="ZQUEUE_QUEUE", show_envvar=True, help="The queue's name.")
-    @click.option("--shards", type=click.IntRange(1), default=1, envvar="ZQUEUE_SHARDS", show_envvar=True)
+    @click.option(
+        "--url", metavar="URL", required=True, envvar="ZQUEUE_URL", show_envvar=True, help="Where the server is."
+    )
+    @click.option(
+        "--queue",
+        "-q",
+        metavar="NAME",
+        required=True,
+        envvar="ZQUEUE_QUEUE",
+        show_envvar=True,
+        help="The queue's name.",
+    )
+    @click.option(
+        "--shards",
+        metavar="N",
+        type=click.IntRange(1),
+        default=1,
+        envvar="ZQUEUE_SHARDS",
+        show_envvar=True,
+        help="As the queue has.",
+    )
     @click.option("--json", "as_json", is_flag=True, help="One JSON object on each line.")
     @functools.wraps(command)
     def asked(*, url: str, queue: str, shards: int, as_json: bool, **rest: Any) -> Any:

@@ -22,13 +22,13 @@ _TICK_S: Final = 0.2
 
 
 @click.command()
-@about_a_queue
-@click.option("--state", type=click.Choice(["scheduled", "done", "dead"]), required=True)
+@click.option("--state", type=click.Choice(["scheduled", "done", "dead"]), required=True, help="Of which.")
 @click.option(
     "--older-than", type=read_length, metavar="DURATION", help="Only those that ended, or were due, this long ago."
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Count them, and change nothing.")
+@about_a_queue
 def purge(asked: Asked, state: str, older_than: timedelta | None, yes: bool, dry_run: bool) -> None:
     """Delete jobs of a state."""
     wanted = JobState(state)

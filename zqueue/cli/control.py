@@ -31,16 +31,21 @@ def resume(asked: Asked) -> None:
 
 
 @click.command()
-@about_a_queue
 @click.argument("group", required=False)
 @click.option("--whole-queue", is_flag=True, help="Limit all jobs together, instead of a group.")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Starts in each --per.")
-@click.option("--per", type=read_length, metavar="DURATION", default="1s", show_default=True)
+@click.option("--rate", metavar="N", type=click.FloatRange(0, min_open=True), help="Starts in each --per.")
+@click.option("--per", type=read_length, metavar="DURATION", default="1s", show_default=True, help="With --rate.")
 @click.option(
-    "--burst", type=click.IntRange(1), default=1, show_default=True, help="Starts at once after a quiet time."
+    "--burst",
+    metavar="N",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Starts at once after a quiet time.",
 )
-@click.option("--concurrency", type=click.IntRange(1), help="Most running at the same time.")
+@click.option("--concurrency", metavar="N", type=click.IntRange(1), help="Most running at the same time.")
 @click.option("--lift", is_flag=True, help="Take the limit away.")
+@about_a_queue
 def limit(
     asked: Asked,
     group: str | None,
@@ -70,8 +75,8 @@ def limit(
 
 
 @click.command()
-@about_a_queue
 @click.argument("name")
+@about_a_queue
 def unrecur(asked: Asked, name: str) -> None:
     """Take a schedule away; jobs it has made stay."""
 

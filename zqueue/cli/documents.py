@@ -11,7 +11,7 @@ import orjson
 
 from zqueue.clock import moment
 from zqueue.job import JobInfo, JobRecord, JobState, Priority
-from zqueue.queue import Recurring
+from zqueue.recurring import Recurring
 from zqueue.replies import Stats
 
 JOB_COLUMNS: Final = ("id", "state", "due_at", "priority", "name", "group", "attempts", "error", "payload")

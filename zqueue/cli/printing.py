@@ -119,7 +119,7 @@ def length(span: timedelta) -> str:
     if seconds < 10:
         return f"{seconds:.2g} s" if seconds else "0 s"
     left = round(seconds)
-    parts = []
+    parts: list[str] = []
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, size)
         if count or parts:

@@ -24,9 +24,9 @@ _STATES: Final = click.Choice([str(state) for state in JobState])
 
 
 @click.command()
-@about_a_queue
 @click.option("--watch", is_flag=True, help="Again and again, until Ctrl-C.")
 @click.option("--every", type=read_length, metavar="DURATION", default="1s", show_default=True, help="With --watch.")
+@about_a_queue
 def stats(asked: Asked, watch: bool, every: timedelta) -> None:
     """Show how much waits, runs, and has failed."""
 
@@ -53,11 +53,11 @@ def stats(asked: Asked, watch: bool, every: timedelta) -> None:
 
 
 @click.command()
-@about_a_queue
-@click.option("--state", type=_STATES, default="scheduled", show_default=True)
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Most jobs to show.")
+@click.option("--state", type=_STATES, default="scheduled", show_default=True, help="Of which.")
+@click.option("--limit", metavar="N", type=click.IntRange(1), default=100, show_default=True, help="Most jobs to show.")
 @click.option("--after", type=documents.read_cursor, metavar="CURSOR", help="Go on where another page ended.")
 @click.option("--all", "everything", is_flag=True, help="All of them, however many.")
+@about_a_queue
 def jobs(asked: Asked, state: str, limit: int, after: JobRecord | None, everything: bool) -> None:
     """List the jobs in a state, in the order in which they will run, or ended."""
     wanted = JobState(state)
@@ -87,8 +87,8 @@ def jobs(asked: Asked, state: str, limit: int, after: JobRecord | None, everythi
 
 
 @click.command()
-@about_a_queue
 @click.argument("job_id", metavar="ID")
+@about_a_queue
 def show(asked: Asked, job_id: str) -> None:
     """Show everything that is known of one job."""
 

@@ -22,16 +22,32 @@ from zqueue.worker import Worker, run
 
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="MODULE:ATTRIBUTE...")
-@click.option("--url", envvar="ZQUEUE_URL", show_envvar=True, help="For queues that do not say where their server is.")
 @click.option(
-    "--processes", "count", type=click.IntRange(1), default=1, show_default=True, help="Workers side by side."
+    "--url",
+    metavar="URL",
+    envvar="ZQUEUE_URL",
+    show_envvar=True,
+    help="For queues that do not say where their server is.",
 )
-@click.option("--concurrency", type=click.IntRange(1), help="Jobs at the same time, in each process.  [default: 100]")
+@click.option(
+    "--processes",
+    "count",
+    metavar="N",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Workers side by side.",
+)
+@click.option(
+    "--concurrency", metavar="N", type=click.IntRange(1), help="Jobs at the same time, in each process.  [default: 100]"
+)
 @click.option(
     "--lease", type=read_length, metavar="DURATION", help="How long a dead worker's jobs wait.  [default: 10s]"
 )
 @click.option("--drain", type=read_length, metavar="DURATION", help="How long a stop lets jobs run on.  [default: 30s]")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", help="What is logged."
+)
 @click.option("--parent", type=int, hidden=True)
 def worker(
     targets: tuple[str, ...],
@@ -63,7 +79,7 @@ def worker(
     try:
         run(*workers)
     except* ZQueueError as group:
-        refuse(group.exceptions[0])
+        refuse(next(error for error in group.exceptions if isinstance(error, ZQueueError)))
 
 
 def _child_command(targets: Sequence[str], options: Mapping[str, Any], log_level: str) -> list[str]:
