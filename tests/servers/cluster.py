@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+import hiredis
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from tests.servers.node import PLAIN, Node, free_ports, wait
@@ -13,6 +15,8 @@ from tests.servers.node import PLAIN, Node, free_ports, wait
 MASTERS: Final = 3
 NODE_TIMEOUT_MS: Final = 2500
 """After so long without an answer a master is replaced."""
+_KEY_S: Final = 0.05
+"""How long a key is on its way, as large ones are."""
 _OPTIONS: Final = (
     *(
         "--cluster-enabled",
@@ -96,16 +100,33 @@ class ClusterServers:
         wait(self._is_healthy, "a healthy Cluster")
 
     def migrate(self, key: bytes, target: Node) -> None:
-        """Move the slot of *key* with what is in it, key by key, while everybody goes on using it."""
+        """Move the slot of *key* with what is in it, key by key and slowly, while everybody goes on using it."""
         slot, source = key_slot(key), self.owner(key)
         target_id, source_id = target.ask("CLUSTER", "MYID"), source.ask("CLUSTER", "MYID")
         target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
         source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
-        while keys := source.ask("CLUSTER", "GETKEYSINSLOT", slot, 10):
+        while keys := source.ask("CLUSTER", "GETKEYSINSLOT", slot, 1):
             source.ask("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+            time.sleep(_KEY_S)
         others = [node for node in self._masters() if node not in (target, source)]
         for node in (target, source, *others):
             node.ask("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+
+    def migrate_at_once(self, key: bytes, target: Node) -> bool:
+        """Move the slot of *key* as Valkey 9 does: copied aside, then handed over in one moment.
+
+        Returns:
+            False when the servers cannot do so.
+        """
+        slot, source = key_slot(key), self.owner(key)
+        try:
+            source.ask("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target.ask("CLUSTER", "MYID"))
+        except hiredis.ReplyError as error:
+            if "unknown subcommand" not in str(error).lower():
+                raise
+            return False
+        wait(lambda: all(self._port_of(slot, node) == target.port for node in self._masters()), "a slot that moved")
+        return True
 
     def members(self) -> list[Member]:
         """All nodes, as one that answers sees them."""
@@ -113,6 +134,9 @@ class ClusterServers:
             if node.alive and not node.frozen and (members := _members(node)) is not None:
                 return members
         raise AssertionError("no node answers")
+
+    def _port_of(self, slot: int, witness: Node) -> int | None:
+        return next((each.port for each in _members(witness) or () if slot in each.slots), None)
 
     def _masters(self) -> list[Node]:
         members = self.members()
