@@ -184,6 +184,10 @@ def checked_text(what: str, text: str) -> str:
     return text
 
 
+_LANES: Final = {ord(f"{lane:d}"): lane for lane in Priority}
+_NOT_KEPT: Final = timedelta(0)
+
+
 def decode_job(kind: type[J], job_id: bytes, envelope: bytes | None, **known: Any) -> J:
     """A job of *kind* from its id and envelope; *known* are the other attributes.
 
@@ -196,7 +200,7 @@ def decode_job(kind: type[J], job_id: bytes, envelope: bytes | None, **known: An
     try:
         stored = orjson.loads(envelope[1:])
         name, group = stored.get("name", ""), stored.get("group")
-        retry, timeout_us = stored.get("retry"), stored.get("timeout_us")
+        retry, timeout_us, kept_us = stored.get("retry"), stored.get("timeout_us"), stored.get("keep_done_us")
         if not isinstance(name, str) or not isinstance(group, str | None):
             raise TypeError(f"its name is {name!r}, its group {group!r}")
         return kind(
@@ -204,10 +208,10 @@ def decode_job(kind: type[J], job_id: bytes, envelope: bytes | None, **known: An
             stored["payload"],
             name,
             group,
-            priority=Priority(envelope[0] - ord("0")),
+            priority=_LANES[envelope[0]],
             retry=None if retry is None else Retry.from_json(retry),
             timeout=None if timeout_us is None else timedelta(microseconds=timeout_us),
-            keep_done=timedelta(microseconds=stored.get("keep_done_us", 0)),
+            keep_done=timedelta(microseconds=kept_us) if kept_us else _NOT_KEPT,
             **known,
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:

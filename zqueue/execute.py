@@ -58,6 +58,7 @@ async def execute(
     """
 
     async def call(job: Job[Any]) -> Any:
+        CURRENT.set(job)
         if executor is None:
             return await handler(job)
         context = contextvars.copy_context()
@@ -66,10 +67,11 @@ async def execute(
         result = await asyncio.shield(thread)
         return await result if inspect.isawaitable(result) else result  # a plain function called an asynchronous one
 
+    CURRENT.set(job)
     limit = None if job.timeout is None else job.timeout.total_seconds()
     try:
         async with asyncio.timeout(limit) as timer:
-            result = await _within(middleware, job, call)
+            result = await (_within(middleware, job, call) if middleware else call(job))
         return _done(job, result, max_result)
     except TimeoutError as error:
         if not timer.expired():
@@ -84,7 +86,6 @@ async def execute(
 
 async def _within(middleware: Sequence[Middleware], job: Job[Any], call: Callable[[Job[Any]], Awaitable[Any]]) -> Any:
     """Make *call* inside *middleware*, each of which may hand another job on, or none."""
-    CURRENT.set(job)
     if not middleware:
         return await call(job)
 

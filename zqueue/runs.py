@@ -94,6 +94,7 @@ class Runs:
     def __init__(self, queue: Connected, settings: Settings, state: Any = JobState.LEASED) -> None:
         self._settings = settings
         self._queue = queue
+        self._tasks = queue.tasks
         self._state = state
         self._loop = asyncio.get_running_loop()
         self._keeper = LeaseKeeper(queue.address, queue.shards, settings.lease_us, self._hear_of_loss)
@@ -178,7 +179,7 @@ class Runs:
             _LOG.warning("%s", UnknownTask(job.id, job.name))
             self._end(held, Verdict("release", _UNKNOWN_DELAY_US))
             return
-        task = self._queue.tasks.get(job.name)
+        task = self._tasks.get(job.name)
         if task is not None:
             job.timeout = job.timeout or task.timeout
         job.retry = job.retry or (task and task.retry) or self._queue.retry
