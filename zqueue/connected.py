@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, Literal, Self, TypeVar
-from weakref import WeakKeyDictionary
 
 from zqueue.clock import Clock, Duration, ServerClock, duration_us, moment
 from zqueue.commands import FORMAT, Call, Commands, Kept, claim_format, eviction_policy
@@ -70,7 +69,7 @@ class Connected:
         self._eviction = eviction
         self._clock = clock
         self._address = None if url is None else Address(url)
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Connections] = WeakKeyDictionary()
+        self._loops: dict[asyncio.AbstractEventLoop, Connections] = {}
         self._checked = False
 
     @property
@@ -132,6 +131,8 @@ class Connected:
         """Those of the running event loop."""
         loop = asyncio.get_running_loop()
         if loop not in self._loops:
+            for closed in [each for each in self._loops if each.is_closed()]:
+                del self._loops[closed]
             self._loops[loop] = Connections(self.address, self.shards, self.server_clock, self._durability)
         return self._loops[loop]
 
