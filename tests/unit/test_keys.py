@@ -11,14 +11,26 @@ from zqueue.keys import ORDER, Keys
 def test_every_key_carries_the_queues_hash_tag() -> None:
     """A Cluster keeps all keys of a queue on one node, because all of them carry the same tag."""
     keys = Keys("mail")
-    assert {key.split(b":")[1] for key in (*keys.all, keys.meta, keys.call("p"))} == {b"{mail}"}
+    assert {key.split(b":")[1] for key in (*keys.all, keys.meta, keys.format, keys.call("p"))} == {b"{mail}"}
+
+
+def test_each_shard_has_a_hash_tag_of_its_own() -> None:
+    """So that a Cluster may spread them; what must be known before a shard is, the format, is the queue's."""
+    keys = Keys("mail", 3)
+    assert {key.split(b":{")[1].split(b"}")[0] for key in (*keys.all, keys.meta, keys.call("p"))} == {b"mail:3"}
+    assert keys.wake == b"zq:{mail:3}:wake"
+    assert keys.format == Keys("mail").format == b"zq:{mail}:meta"
 
 
 def test_the_names_are_those_the_architecture_lists() -> None:
     """The list of keys, in the order in which every script gets them."""
     assert Keys("a.b-C_1").all == tuple(
         f"zq:{{a.b-C_1}}:{name}".encode()
-        for name in ("due:0", "due:1", "due:2", "leased", "jobs", "claims", "attempts", "dead", "wake", "workers")
+        for name in (
+            *("due:0", "due:1", "due:2", "leased", "jobs", "claims", "attempts", "dead", "wake", "workers"),
+            *("done", "results", "progress", "recurring", "fires", "paused", "ended"),
+            *("parked", "gates", "tat", "running", "limits", "groups"),
+        )
     )
     assert Keys("q").wake == b"zq:{q}:wake"
     assert Keys("q").meta == b"zq:{q}:meta"
