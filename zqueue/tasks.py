@@ -26,18 +26,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class TaskOptions(TypedDict, total=False):
-    """What `queue.task` may be told; see `Task`."""
-
-    name: str | None
-    retry: Retry | None
-    timeout: Duration | None
-    priority: Priority
-    group: str | None
-
-
 class JobOptions(TypedDict, total=False):
-    """What `Task.options` may be told: all but the last two as in `NewJob`, and those as in `Queue.recur`."""
+    """What the jobs of a task may be given; as in `NewJob`."""
 
     id: str | None
     at: datetime | None
@@ -48,6 +38,17 @@ class JobOptions(TypedDict, total=False):
     timeout: Duration | None
     on_conflict: OnConflict
     keep_done: Duration | None
+
+
+class TaskOptions(JobOptions, total=False):
+    """What `queue.task` may be told; see `Task`."""
+
+    name: str | None
+
+
+class CallOptions(JobOptions, total=False):
+    """What `Task.options` may be told; the last two are for `Task.recur`, as in `Queue.recur`."""
+
     after: datetime | None
     misfire: Misfire
 
@@ -70,7 +71,7 @@ class Task(Generic[P, R]):
     Args:
         name: How workers find it, so that it stays the same for as long as jobs wait; by default the qualified name of
             the function. Not the module's as well: a module that is run as a program is called ``__main__`` there.
-        retry: For the task's jobs that do not say themselves; and so *timeout*, *priority* and *group*.
+        options: For the task's jobs that do not say themselves.
 
     Attributes:
         retry: This and `timeout` are not written into the jobs: the worker's code has the word, and a change of it
@@ -78,18 +79,11 @@ class Task(Generic[P, R]):
 
     Raises:
         InvalidJob: The function has no name of its own, or an option is not as it must be.
+        TypeError: There is no such option.
     """
 
     def __init__(
-        self,
-        queue: TaskQueue,
-        fn: Callable[P, Any],
-        *,
-        name: str | None = None,
-        retry: Retry | None = None,
-        timeout: Duration | None = None,
-        priority: Priority = Priority.NORMAL,
-        group: str | None = None,
+        self, queue: TaskQueue, fn: Callable[P, Any], *, name: str | None = None, **options: Unpack[JobOptions]
     ) -> None:
         if not callable(fn):
             raise InvalidJob(f"a task is made of a function, not {fn!r}")
@@ -98,26 +92,26 @@ class Task(Generic[P, R]):
         self.name = checked_text("a task's name", name)
         if "<lambda>" in self.name:
             raise InvalidJob(f"a task of {fn!r} needs a name=")
+        NewJob([], **options).encode(max_payload=2)  # what is wrong with the options is refused where they are written
+        timeout = options.pop("timeout", None)
+        self.timeout = None if timeout is None else timedelta(microseconds=duration_us("timeout", timeout))
+        self.retry = options.pop("retry", None)
         self._queue = queue
         self._fn = fn
         self._signature = inspect.signature(fn)
-        self._options: dict[str, Any] = {"priority": priority, "group": group}
-        # Refuse what is wrong with the options here, where they are written.
-        NewJob([], retry=retry, timeout=timeout, **self._options).envelope(max_payload=2)
-        self.retry = retry
-        self.timeout = None if timeout is None else timedelta(microseconds=duration_us("timeout", timeout))
+        self._options: dict[str, Any] = {**options}
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Call the function itself."""
         return self._fn(*args, **kwargs)
 
-    def options(self, **options: Unpack[JobOptions]) -> Task[P, R]:
+    def options(self, **options: Unpack[CallOptions]) -> Task[P, R]:
         """The same task for jobs with other options: ``await task.options(delay=60).enqueue(...)``.
 
         Raises:
             TypeError: There is no such option.
         """
-        for unknown in options.keys() - JobOptions.__annotations__.keys():
+        for unknown in options.keys() - CallOptions.__annotations__.keys():
             raise TypeError(f"task {self.name!r}: a job has no option {unknown!r}")
         variant = copy.copy(self)
         variant._options = {**self._options, **options}
@@ -166,7 +160,8 @@ class Task(Generic[P, R]):
         try:
             call = self._signature.bind(*job.payload["args"], **job.payload["kwargs"])
         except (TypeError, LookupError) as error:
-            raise Bury(f"task {self.name!r} does not take the payload: {error}") from None
+            words = f"{type(error).__name__}: {error}"
+            raise Bury(f"task {self.name!r} does not take the payload: {words}") from None
         return self._fn(*call.args, **call.kwargs)
 
     def _payload(self, /, *args: P.args, **kwargs: P.kwargs) -> dict[str, Any]:

@@ -8,10 +8,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, assert_type
 
+import zqueue
 from zqueue.blocking import Queue as BlockingQueue
 from zqueue.blocking import run
-
-import zqueue
 from zqueue.tasks import Task
 
 queue = zqueue.Queue("typed")

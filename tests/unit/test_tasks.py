@@ -93,13 +93,15 @@ def test_an_unknown_option_of_a_task() -> None:
     """A misspelt option is not swallowed."""
     with pytest.raises(TypeError, match="retries"):
         _queue().task(retries=3)(add)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="misfire"):
+        _queue().task(misfire="all")(add)  # type: ignore[call-overload]
 
 
 def test_a_job_carries_the_call() -> None:
-    """Arguments as they were given, under the task's name, with its group and priority; no retry and no timeout."""
-    task = _queue().task(priority=Priority.HIGH, group="g", retry=Retry(1), timeout=5)(send)
+    """Arguments as they were given, under the task's name, with its options; but its retry and timeout are its own."""
+    task = _queue().task(priority=Priority.HIGH, group="g", retry=Retry(1), timeout=5, keep_done=60)(send)
     assert task.new("a", copies=2) == NewJob(
-        {"args": ("a",), "kwargs": {"copies": 2}}, name="send", priority=Priority.HIGH, group="g"
+        {"args": ("a",), "kwargs": {"copies": 2}}, name="send", priority=Priority.HIGH, group="g", keep_done=60
     )
 
 
