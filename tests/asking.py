@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 import zqueue
-from zqueue.connect import Link
 
 
 async def ask_server(queue: zqueue.Queue, *command: Any) -> Any:
     """The server's reply to one command, over a connection of its own."""
-    link = Link(queue.address)
+    link = queue.link(queue.shards[0])
     try:
         (reply,) = await link.send(command)
     finally:
@@ -42,7 +41,7 @@ async def server_time_us(queue: zqueue.Queue) -> int:
 
 async def lease_ends_us(queue: zqueue.Queue) -> dict[str, int]:
     """When the lease of each leased job ends, by the server's clock."""
-    flat = iter(await ask_server(queue, "ZRANGE", f"{queue.shards[0].commands.keys.prefix}leased", 0, -1, "WITHSCORES"))
+    flat = iter(await ask_server(queue, "ZRANGE", f"{queue.shards[0].keys.prefix}leased", 0, -1, "WITHSCORES"))
     return {job_id.decode(): int(score) for job_id, score in zip(flat, flat, strict=True)}
 
 

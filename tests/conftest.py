@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import shutil
@@ -18,7 +19,17 @@ from tests.servers.sentinel import SentinelServers
 from zqueue.embedded import Server, find_binary
 
 SERVERS = ("valkey", "redis-7.0", "redis-6.2")
-"""The servers the suite knows; the README names the versions it ran on."""
+"""The kinds of one server that the suite knows; the README names the versions it ran on."""
+TOPOLOGIES = (*SERVERS, "cluster", "sentinel")
+"""What a queue may be on."""
+CHOSEN = tuple(os.environ.get("ZQUEUE_TEST_ON", ",".join(SERVERS)).split(","))
+"""Which of them the tests of any server run on; the first is also what the tests of the embedded Valkey run on.
+
+`ZQUEUE_TEST_ON=cluster pytest tests/integration` runs all of them on a Cluster, but for those that handle their server.
+"""
+
+Servers = Server | ClusterServers | SentinelServers
+"""Something with a `url` to give to a Queue."""
 
 
 def server_binary(kind: str) -> str:
@@ -44,18 +55,37 @@ def server_binary(kind: str) -> str:
     return found
 
 
+@contextlib.contextmanager
+def _serving(kind: str, request: pytest.FixtureRequest) -> Iterator[Servers]:
+    """One of `TOPOLOGIES`; a Cluster and sentinels are shared by the whole run."""
+    if kind in ("cluster", "sentinel"):
+        shared: ClusterServers | SentinelServers = request.getfixturevalue(f"{kind}_servers")
+        yield shared
+    else:
+        folders: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+        with Server(folders.mktemp(kind), binary=server_binary(kind)) as server:
+            yield server
+
+
 @pytest.fixture(scope="session")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def valkey(request: pytest.FixtureRequest) -> Iterator[Servers]:
     """An embedded Valkey for the whole run."""
-    with Server(tmp_path_factory.mktemp("valkey")) as server:
-        yield server
+    with _serving("valkey" if CHOSEN == SERVERS else CHOSEN[0], request) as servers:
+        yield servers
 
 
-@pytest.fixture(scope="session", params=SERVERS)
-def any_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@pytest.fixture(scope="session", params=CHOSEN)
+def any_server(request: pytest.FixtureRequest) -> Iterator[Servers]:
     """Each kind of server in turn, for tests of what the scripts do."""
-    with Server(tmp_path_factory.mktemp(request.param), binary=server_binary(request.param)) as server:
-        yield server
+    with _serving(request.param, request) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session", params=TOPOLOGIES)
+def any_topology(request: pytest.FixtureRequest) -> Iterator[Servers]:
+    """Each kind of server, a Cluster, and servers behind sentinels."""
+    with _serving(request.param, request) as servers:
+        yield servers
 
 
 @pytest.fixture(scope="session")

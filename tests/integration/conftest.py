@@ -13,7 +13,6 @@ import zqueue
 from tests.conftest import SERVERS, server_binary, unique_name
 from tests.integration.script_bench import Bench
 from tests.queue_state import faults
-from zqueue.connect import Link
 from zqueue.embedded import Server
 
 
@@ -30,9 +29,9 @@ async def any_queue(any_server: Server) -> AsyncIterator[zqueue.Queue]:
     """A queue of the test's own on each kind of server; its keys are checked when the test ends."""
     async with zqueue.Queue(unique_name(), any_server.url) as fresh:
         yield fresh
-        link = Link(fresh.address)
+        link = fresh.link(fresh.shards[0])
         try:
-            assert await faults(link, fresh.commands.keys) == []
+            assert await faults(link, fresh.shards[0].keys) == []
         finally:
             await link.close()
 

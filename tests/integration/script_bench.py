@@ -38,7 +38,7 @@ class Bench:
         self.start_us = self.clock.now_us()
         self.keys = Keys(name)
         self.commands = Commands(self.keys, self.clock)
-        self.link = Link(Address(url))
+        self.link = Link(Address(url), key=self.keys.wake)
         self.clean = True
         self._nonce = 0
 
