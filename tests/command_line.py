@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 from click.testing import CliRunner
 
+import zqueue
 from tests.conftest import wait_until
 from zqueue.cli.program import program
 
@@ -37,19 +38,25 @@ class Ended(NamedTuple):
         return [line.split("\t") for line in self.out.splitlines()]
 
 
-async def zqueue_(*arguments: str, stdin: str | None = None, **variables: str) -> Ended:
+async def command(*arguments: str, stdin: str | None = None, **variables: str) -> Ended:
     """Run a command in this process, in a thread, which has no event loop.
 
     Args:
         arguments: The command line.
         stdin: What it reads.
-        variables: Added to the environment.
+        variables: Added to the environment, which has none of zqueue's.
     """
     environment = {"ZQUEUE_URL": None, "ZQUEUE_QUEUE": None, "ZQUEUE_SHARDS": None} | variables
     ended = await asyncio.to_thread(CliRunner().invoke, program, arguments, input=stdin, env=environment)
     if ended.exception is not None and not isinstance(ended.exception, SystemExit):
         raise ended.exception
     return Ended(ended.exit_code, ended.stdout, ended.stderr)
+
+
+async def about(queue: zqueue.Queue, *arguments: str, stdin: str | None = None) -> Ended:
+    """Run a command about a queue."""
+    variables = {"ZQUEUE_URL": queue.address.shown, "ZQUEUE_QUEUE": queue.name}
+    return await command(*arguments, stdin=stdin, **variables)
 
 
 class Program:

@@ -6,13 +6,19 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 import zqueue
 from tests.command_line import Program, running
 from tests.conftest import wait_until
-from tests.integration.test_cli_worker import app, ended_all, enqueue
+from tests.worker_app import ended_all, enqueue, write_app
 from zqueue.embedded import Server
 
-__all__ = ["app"]
+
+@pytest.fixture
+def app(tmp_path: Path, queue: zqueue.Queue) -> Path:
+    """A folder with a module ``app``, whose tasks are those of the test's queue."""
+    return write_app(tmp_path, queue.name)
 
 
 async def started(worker: Program, count: int) -> list[int]:

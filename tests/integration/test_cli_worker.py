@@ -8,65 +8,15 @@ from pathlib import Path
 import pytest
 
 import zqueue
-from tests.asking import until
 from tests.command_line import running
+from tests.worker_app import enqueue, write_app
 from zqueue.embedded import Server
-
-APP = """
-import asyncio, os, signal, zqueue
-
-queue = zqueue.Queue({name!r})
-bare = zqueue.Queue("bare")
-number = 7
-
-@queue.task
-async def do(what: str) -> None:
-    print("start", what, os.getpid(), flush=True)
-    try:
-        if what == "hang":
-            await asyncio.sleep(3600)
-        elif what == "long":
-            await asyncio.sleep(0.5)
-        elif what == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-    except asyncio.CancelledError:
-        print("cancelled", what, flush=True)
-        if os.environ.get("SPITE"):
-            os._exit(7)
-        raise
-    print("end", what, os.getpid(), flush=True)
-
-own = zqueue.Worker(queue, concurrency=1)
-
-def make():
-    return zqueue.Worker(queue, concurrency=2)
-
-def wants(argument):
-    return queue
-"""
 
 
 @pytest.fixture
 def app(tmp_path: Path, queue: zqueue.Queue) -> Path:
     """A folder with a module ``app``, whose tasks are those of the test's queue."""
-    (tmp_path / "app.py").write_text(APP.format(name=queue.name))
-    (tmp_path / "broken.py").write_text("import app\nimport no_such_library\n")
-    return tmp_path
-
-
-async def enqueue(queue: zqueue.Queue, what: str) -> zqueue.Job[None]:
-    """A job for the app's task."""
-    return await queue.enqueue({"args": [what], "kwargs": {}}, name="do")
-
-
-async def ended_all(queue: zqueue.Queue) -> None:
-    """Wait until nothing waits or runs."""
-
-    async def empty() -> bool:
-        stats = await queue.stats()
-        return (stats.scheduled, stats.leased) == (0, 0)
-
-    await until(empty)
+    return write_app(tmp_path, queue.name)
 
 
 @pytest.mark.parametrize("target", ["app:queue", "app:own", "app:make"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import click
 
@@ -13,6 +13,7 @@ from zqueue.cli.asking import Asked, about_a_queue
 from zqueue.cli.bulk import requeue_all
 from zqueue.cli.outcomes import Deed, do_to_each, listed
 from zqueue.cli.reading import read_length, read_moment, read_payload
+from zqueue.envelope import NewJob, OnConflict
 from zqueue.job import Job, JobState, Priority
 from zqueue.queue import Queue
 
@@ -39,6 +40,7 @@ _ids = click.argument("ids", nargs=-1, required=True, metavar="ID...")
 )
 @click.option("--group", metavar="NAME", help="Whose limits it shares.")
 @click.option("--name", metavar="NAME", default="", help="Which handler, or task, takes it.")
+@click.option("--keep-done", type=read_length, metavar="DURATION", help="How long it is kept, with its result.")
 @click.option(
     "--on-conflict", type=click.Choice(_CONFLICTS), default="keep", help="If the id is taken.  [default: keep]"
 )
@@ -52,7 +54,8 @@ def enqueue(
     priority: str,
     group: str | None,
     name: str,
-    on_conflict: Literal["keep", "replace", "raise"],
+    keep_done: timedelta | None,
+    on_conflict: OnConflict,
 ) -> None:
     """Schedule a job and print its id.
 
@@ -61,19 +64,23 @@ def enqueue(
     _not_both(at, delay)
     value = read_payload(sys.stdin.read() if payload == "-" else payload)
 
-    async def schedule(queue: Queue) -> Job[Any]:
-        return await queue.enqueue(
-            value,
-            id=job_id,
-            at=at,
-            delay=delay,
-            priority=Priority[priority.upper()],
-            group=group,
-            name=name,
-            on_conflict=on_conflict,
-        )
+    new = NewJob(
+        value,
+        job_id,
+        at,
+        delay,
+        Priority[priority.upper()],
+        name=name,
+        group=group,
+        on_conflict=on_conflict,
+        keep_done=keep_done,
+    )
 
-    job = asked.run(schedule)
+    async def schedule(queue: Queue) -> Job[Any]:
+        (job,) = await queue.enqueue_many([new])
+        return job
+
+    job = asked.run(schedule, make=True)
     due = "" if job.due_at is None else f", due {job.due_at:%Y-%m-%dT%H:%M:%SZ}"
     message = (
         f"job {job.id} is {job.state}{due}" if job.created else f"kept the job of this id, which is {job.state}{due}"

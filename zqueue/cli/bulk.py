@@ -98,4 +98,4 @@ async def _count(queue: Queue, state: JobState, older_than: timedelta | None) ->
 
 def _ended_by(job: JobRecord, moment: datetime) -> bool:
     when = job.due_at if job.state is JobState.SCHEDULED else job.ended_at
-    return when is not None and when <= moment
+    return when is not None and when <= moment and not job.parked
