@@ -159,12 +159,15 @@ class Connected:
         """
         if self._checked:
             return
-        await self._check_format(self.shards[0].keys)
-        for links in self.connections().links:
-            async with links.one() as link:
-                (policy,) = await send(link, [eviction_policy()])
-            self._check_eviction(policy)
-        self._checked = True
+        connections = self.connections()
+        async with connections.checking:
+            if not self._checked:
+                await self._check_format(self.shards[0].keys)
+                for links in connections.links:
+                    async with links.one() as link:
+                        (policy,) = await send(link, [eviction_policy()])
+                    self._check_eviction(policy)
+                self._checked = True
 
     async def _check_format(self, keys: Keys) -> None:
         link = Link(self.address, key=keys.format)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import zlib
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class Connections:
             Producer(shard.commands, Link(address, key=shard.keys.wake), clock, durability) for shard in shards
         ]
         self.endings = [Endings(address, shard.keys) for shard in shards]
+        self.checking = asyncio.Lock()
 
     async def close(self) -> None:
         """Wait for what is being enqueued, and close what is not in use."""
