@@ -88,48 +88,30 @@ class Stats:
     oldest_due_age: timedelta
 
 
-def _read_row(kind: type[J], row: list[Any]) -> J:
-    """A job from a row: id, state, score, envelope, claims entry, attempts entry, progress, result."""
+def _read_row(kind: type[J], row: list[Any], *, lenient: bool = True) -> J:
+    """A job from a row: id, state, score, envelope, claims entry, attempts entry, progress, result.
+
+    One that does not decode is shown without its payload if *lenient*: a worker will bury or drop it.
+    """
     job_id, state, score, envelope, claim, failed, progress, result = row
-    attempts, error = read_failures(failed or b"")
-    score_us = _read_score(score)
-    deliveries, claimed_due_us = _read_claim(claim or b"")
     parked = state == b"parked"
-    known = JobState.SCHEDULED if parked else JobState(state.decode())
-    due_us = {JobState.SCHEDULED: score_us, JobState.LEASED: claimed_due_us}.get(known)
-    shown = {"progress": _read_json(progress), "result": _read_json(result)} if kind is JobRecord else {}
-    return decode_job(
-        kind,
-        job_id,
-        envelope,
-        state=known,
-        score_us=score_us,
-        due_us=due_us,
-        deliveries=deliveries,
-        attempts=attempts,
-        error=error,
-        parked=parked,
-        **shown,
-    )
-
-
-def _show_row(kind: type[J], row: list[Any]) -> J:
-    """Like `_read_row`; a job that does not decode is shown without its payload: a worker will bury or drop it."""
+    known: dict[str, Any] = {
+        "state": JobState.SCHEDULED if parked else JobState(state.decode()),
+        "parked": parked,
+        "score_us": _read_score(score),
+    }
+    attempts, error = read_failures(failed or b"")
+    deliveries, claimed_due_us = _read_claim(claim or b"")
+    due_us = {JobState.SCHEDULED: known["score_us"], JobState.LEASED: claimed_due_us}.get(known["state"])
+    told = {"progress": _read_json(progress), "result": _read_json(result)} if kind is JobRecord else {}
+    counts = {"due_us": due_us, "deliveries": deliveries, "attempts": attempts, "error": error}
     try:
-        return _read_row(kind, row)
-    except CorruptJob as error:
-        _id, state, score, envelope, *_ = row
-        lane = envelope[:1] if envelope[:1] in (b"0", b"1", b"2") else b"1"
-        parked = state == b"parked"
-        return kind(
-            error.job_id,
-            None,
-            state=JobState.SCHEDULED if parked else JobState(state.decode()),
-            priority=Priority(int(lane)),
-            error=str(error),
-            score_us=_read_score(score),
-            parked=parked,
-        )
+        return decode_job(kind, job_id, envelope, **known, **counts, **told)
+    except CorruptJob as corrupt:
+        if not lenient:
+            raise
+        lane = int(envelope[:1]) if envelope[:1] in (b"0", b"1", b"2") else 1
+        return kind(corrupt.job_id, None, priority=Priority(lane), error=str(corrupt), **known)
 
 
 def read_row(row: list[Any] | None) -> JobRecord | None:
@@ -138,12 +120,12 @@ def read_row(row: list[Any] | None) -> JobRecord | None:
     Raises:
         CorruptJob: Its envelope is missing or does not decode.
     """
-    return None if row is None else _read_row(JobRecord, row)
+    return None if row is None else _read_row(JobRecord, row, lenient=False)
 
 
 def read_rows(reply: list[list[Any]]) -> list[JobRecord]:
     """A page of jobs, those included that do not decode."""
-    return [_show_row(JobRecord, row) for row in reply]
+    return [_read_row(JobRecord, row) for row in reply]
 
 
 def _read_json(value: bytes | None) -> Any:
@@ -180,7 +162,7 @@ def read_enqueued(reply: list[Any]) -> tuple[int, list[int | Job[Any] | None]]:
 def _read_answer(answer: bytes | list[Any] | None) -> int | Job[Any] | None:
     if isinstance(answer, bytes):
         return int(answer)
-    return None if answer is None else _show_row(Job, answer)
+    return None if answer is None else _read_row(Job, answer)
 
 
 def read_claimed(reply: list[bytes]) -> Claimed:
@@ -262,16 +244,11 @@ def read_stats(reply: list[Any]) -> tuple[int, Stats]:
 
 def add_stats(each: Sequence[Stats]) -> Stats:
     """The stats of a queue from those of its shards; a worker is seen on every shard."""
-    dues = [stats.next_due_at for stats in each if stats.next_due_at is not None]
+    counted = ("scheduled", "due", "parked", "leased", "done", "dead")
     return Stats(
-        scheduled=sum(stats.scheduled for stats in each),
-        due=sum(stats.due for stats in each),
-        parked=sum(stats.parked for stats in each),
-        leased=sum(stats.leased for stats in each),
-        done=sum(stats.done for stats in each),
-        dead=sum(stats.dead for stats in each),
+        **{name: sum(getattr(stats, name) for stats in each) for name in counted},
         paused=any(stats.paused for stats in each),
         workers=max(stats.workers for stats in each),
-        next_due_at=min(dues, default=None),
+        next_due_at=min((stats.next_due_at for stats in each if stats.next_due_at is not None), default=None),
         oldest_due_age=max(stats.oldest_due_age for stats in each),
     )
