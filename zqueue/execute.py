@@ -128,17 +128,18 @@ def _said(job: Job[Any], retry: Retry, error: Exception) -> Verdict:
 def failed(job: Job[Any], retry: Retry, error: BaseException, delay_us: int | None = None) -> Verdict:
     """What follows a failed attempt: another one after a delay, or the end."""
     words = str(error) if isinstance(error, RetryLater) else "".join(traceback.format_exception_only(error)).strip()
+    words = _shorten(words)
     planned = retry.next_delay(job.attempt)
     if planned is None:
         _LOG.error("job %s failed its last attempt (%d): %s", job.id, job.attempt, words, exc_info=error)
-        return Verdict("bury", 0, _shorten(words))
+        return Verdict("bury", 0, words)
     if delay_us is None:
         delay_us = duration_us("the delay", planned)
     _LOG.warning("job %s failed attempt %d, again in %.1f s: %s", job.id, job.attempt, delay_us / 1e6, words)
     _LOG.debug("job %s", job.id, exc_info=error)
-    return Verdict("retry", delay_us, _shorten(words))
+    return Verdict("retry", delay_us, words)
 
 
 def _shorten(error: str) -> str:
-    error = error.encode("utf-8", "backslashreplace").decode()  # a lone surrogate could not be sent
+    error = error.encode("utf-8", "backslashreplace").decode()  # a lone surrogate could neither be sent nor logged
     return error if len(error) <= _LONGEST_ERROR else error[: _LONGEST_ERROR - 1] + "…"

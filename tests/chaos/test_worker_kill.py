@@ -175,7 +175,7 @@ async def test_poison_among_slow_neighbours_is_buried_alone(valkey: Server, max_
         for turn in range(100):
             token = f"{turn:016x}"
             claim = queue.shards[0].commands.claim(
-                100, 1_000_000, token, max_deliveries, solo_ok=True, worker="", dead=queue.kept
+                100, 1_000_000, token, max_deliveries, solo_ok=True, worker="", kept=queue.kept
             )
             taken = [each.id for each in (await ask(link, claim)).deliveries]
             if b"poison" in taken:

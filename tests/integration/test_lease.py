@@ -207,4 +207,4 @@ async def test_the_lease_is_the_worker_s(queue: zqueue.Queue) -> None:
         handler.go_on.set()
 
     assert before_us <= ends["x"] - 3_600_000_000 <= after_us
-    assert await ask_server(queue, "ZCARD", f"{queue.shards[0].commands.keys.prefix}leased") == 0
+    assert await ask_server(queue, "ZCARD", f"{queue.shards[0].keys.prefix}leased") == 0

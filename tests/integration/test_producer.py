@@ -10,7 +10,7 @@ from tests.conftest import unique_name
 from tests.integration.conftest import StartServer
 from tests.proxy import Fault, Proxy, Request, at, seeded
 from tests.queue_state import command
-from zqueue import Job, JobState, NewJob, Queue, QueueUnavailable
+from zqueue import Job, JobRecord, JobState, NewJob, Queue, QueueUnavailable
 from zqueue.connect import Address, Link
 from zqueue.embedded import Server
 
@@ -27,7 +27,7 @@ async def test_an_enqueue_whose_reply_is_cut_takes_effect_once(valkey: Server, f
         assert job.created
         assert len(set(proxy.seen("enqueue"))) == 1, "the same call, four times"
         assert proxy.faults == 3
-        assert await queue.get("a") == Job("a", "x", due_us=job.due_us, score_us=job.due_us)
+        assert await queue.get("a") == JobRecord("a", "x", due_us=job.due_us, score_us=job.due_us)
 
 
 async def test_a_job_that_finished_before_the_call_was_repeated(valkey: Server) -> None:
@@ -109,7 +109,7 @@ async def test_a_refused_chunk_fails_its_own_callers(start_server: StartServer) 
 async def test_a_sender_that_is_cancelled_leaves_nobody_waiting(queue: Queue) -> None:
     """When a loop is taken down its tasks are cancelled: whoever waits for the sender is cancelled with it."""
     await queue.enqueue("connect", delay=60)
-    producer = queue._producer
+    producer = queue.connections().producers[0]
     caller = asyncio.create_task(queue.enqueue(1, delay=60))
     for _ in range(3):  # the caller hands its job over, and the sender takes it up
         await asyncio.sleep(0)

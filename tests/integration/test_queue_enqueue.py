@@ -13,8 +13,7 @@ import pytest
 import zqueue
 from tests.conftest import unique_name
 from tests.queue_state import command
-from zqueue import InvalidJob, Job, JobState, NewJob, PayloadTooLarge, Priority, Queue, Retry, fixed
-from zqueue.connect import Link
+from zqueue import InvalidJob, Job, JobRecord, JobState, NewJob, PayloadTooLarge, Priority, Queue, Retry, fixed
 from zqueue.embedded import Server
 
 AT = datetime(2040, 2, 29, 12, tzinfo=UTC)
@@ -24,23 +23,24 @@ async def test_a_job_comes_back_as_it_is_stored(any_queue: Queue) -> None:
     """What enqueue returns is what `get` finds, but for `created`."""
     retry = Retry(3, fixed(5, jitter=True))
     payload = {"to": ["ann", "bob"], "n": 1.5, "ok": None, "☃": True}
-    job = await any_queue.enqueue(
-        payload, id="a", at=AT, priority=Priority.HIGH, retry=retry, timeout=timedelta(seconds=9), name="send"
+    (job,) = await any_queue.enqueue_many(
+        [NewJob(payload, "a", AT, None, Priority.HIGH, retry, 9, "send", "mail", keep_done=timedelta(hours=1))]
     )
     us = 2_214_129_600_000_000
-    expected = Job(
-        "a",
-        payload,
-        "send",
-        priority=Priority.HIGH,
-        due_us=us,
-        retry=retry,
-        timeout=timedelta(seconds=9),
-        score_us=us,
-    )
-    assert await any_queue.get("a") == expected
-    expected.created = True
-    assert job == expected
+    expected: dict[str, Any] = {
+        "id": "a",
+        "payload": payload,
+        "name": "send",
+        "group": "mail",
+        "priority": Priority.HIGH,
+        "due_us": us,
+        "retry": retry,
+        "timeout": timedelta(seconds=9),
+        "keep_done": timedelta(hours=1),
+        "score_us": us,
+    }
+    assert await any_queue.get("a") == JobRecord(**expected)
+    assert job == Job(**expected, created=True)
     assert job.due_at == AT
 
 
@@ -49,8 +49,10 @@ async def test_the_same_id_is_kept(any_queue: Queue) -> None:
     first = await any_queue.enqueue("first", id="a", at=AT)
     second = await any_queue.enqueue("second", id="a", delay=1, priority=Priority.HIGH, retry=Retry(9), timeout=1)
     assert (first.created, second.created) == (True, False)
-    assert second == await any_queue.get("a")
-    assert second.payload == "first"
+    assert (second.payload, second.due_at, second.retry, second.priority) == ("first", AT, None, Priority.NORMAL)
+    kept = await any_queue.get("a")
+    assert kept is not None
+    assert (kept.payload, kept.due_at) == ("first", AT)
 
 
 async def test_generated_ids_are_new_and_in_order(any_queue: Queue) -> None:
@@ -88,7 +90,7 @@ async def test_concurrent_calls_share_round_trips(any_queue: Queue, monkeypatch:
     """A thousand calls at once go in a few batches, and each gets its own answer."""
     await any_queue.enqueue("connect", delay=60)
     trips = 0
-    link = any_queue._producer._link
+    link = any_queue.connections().producers[0]._link
     plain = link.send
 
     async def counted(*commands: tuple[Any, ...]) -> list[Any]:
@@ -190,7 +192,7 @@ async def test_what_is_refused(queue: Queue, options: dict[str, Any], message: s
     with pytest.raises(InvalidJob) as caught:
         await queue.enqueue(**{"payload": 1} | options)
     assert str(caught.value) == message
-    assert queue._loop is None, "it has not even connected"
+    assert not queue._loops, "it has not even connected"
 
 
 @pytest.mark.parametrize(
@@ -268,7 +270,9 @@ async def test_the_url_comes_from_the_environment_at_first_use(valkey: Server, m
     """A queue in a module needs no URL until it is used; without one it says where to put it."""
     monkeypatch.delenv("ZQUEUE_URL", raising=False)
     async with Queue(unique_name()) as queue:
-        with pytest.raises(InvalidJob, match=rf"^queue '{queue.name}' has no URL: give it one, or set ZQUEUE_URL$"):
+        with pytest.raises(
+            InvalidJob, match=rf"^queue '{queue.name}' has no URL: give it one, bind it, or set ZQUEUE_URL$"
+        ):
             await queue.enqueue(1)
         monkeypatch.setenv("ZQUEUE_URL", valkey.url)
         assert (await queue.enqueue(1)).created
@@ -277,8 +281,8 @@ async def test_the_url_comes_from_the_environment_at_first_use(valkey: Server, m
 async def test_a_queue_in_another_format_is_left_alone(valkey: Server) -> None:
     """A process that would not understand the keys refuses to touch them."""
     async with Queue(unique_name(), valkey.url) as queue:
-        link = Link(queue.address)
-        await command(link, "HSET", queue.shards[0].commands.keys.meta, "format", "2")
+        link = queue.link(queue.shards[0])
+        await command(link, "HSET", queue.shards[0].keys.meta, "format", "2")
         await link.close()
         for _ in range(2):
             with pytest.raises(InvalidJob, match=r"meta says format b'2'; this version of zqueue reads b'1'$"):

@@ -14,8 +14,7 @@ import pytest
 from tests.conftest import unique_name
 from tests.integration.conftest import StartServer
 from tests.queue_state import command
-from zqueue import Bury, CorruptJob, InvalidJob, Job, JobState, NewJob, Priority, Queue, Worker
-from zqueue.connect import Link
+from zqueue import Bury, CorruptJob, InvalidJob, Job, JobRecord, JobState, NewJob, Priority, Queue, Worker
 from zqueue.embedded import Server
 from zqueue.testing import FakeClock
 
@@ -26,7 +25,7 @@ async def test_pages_through_the_public_face(any_queue: Queue) -> None:
     """Over 2,000 jobs of three lanes, many due at the same moment: each once, in the order in which they will run."""
     jobs = [NewJob(n, id=f"{n:04}", at=AT + timedelta(seconds=n // 800), priority=Priority(n % 3)) for n in range(2100)]
     await any_queue.enqueue_many(jobs)
-    seen: list[Job] = []
+    seen: list[JobRecord] = []
     while page := await any_queue.jobs(JobState.SCHEDULED, limit=500, after=seen[-1] if seen else None):
         seen += page
     assert [job.id for job in seen] == [f"{n:04}" for lane in range(3) for n in range(lane, 2100, 3)]
@@ -53,11 +52,11 @@ async def test_pages_do_not_depend_on_the_servers_locale(
     monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
     ids = ["A", "Ab", "B", "_", "a", "aB", "b", "ä"]
     async with Queue("q", start_server(kind=kind).url) as queue:
-        link = Link(queue.address)
+        link = queue.link(queue.shards[0])
         assert await command(link, "EVAL", "return 'a' < 'B'", 0) == 1, "it does sort so"
         await link.close()
         await queue.enqueue_many([NewJob(1, id=each, at=AT) for each in ids])
-        seen: list[Job] = []
+        seen: list[JobRecord] = []
         while page := await queue.jobs(JobState.SCHEDULED, limit=1, after=seen[-1] if seen else None):
             seen += page
             assert len(seen) <= len(ids)
@@ -81,8 +80,8 @@ async def test_a_bad_limit(queue: Queue, limit: Any) -> None:
 
 async def test_a_bad_state(queue: Queue) -> None:
     """A state that is none is named with those there are; the word of one that is will do."""
-    with pytest.raises(InvalidJob, match=r"^state must be one of scheduled, leased, dead, not 'done'$"):
-        await queue.jobs("done")  # type: ignore[arg-type]
+    with pytest.raises(InvalidJob, match=r"^state must be one of scheduled, leased, done, dead, not 'ended'$"):
+        await queue.jobs("ended")  # type: ignore[arg-type]
     assert await queue.jobs("dead") == []  # type: ignore[arg-type]
 
 
@@ -114,8 +113,8 @@ async def test_cancel_says_whether_there_was_one(any_queue: Queue) -> None:
 async def test_a_job_that_does_not_decode(queue: Queue) -> None:
     """`get` says so; a list shows it among the others; an enqueue of its id answers it and harms no neighbour."""
     await queue.enqueue_many([NewJob(1, id=each, at=AT) for each in "abc"])
-    link = Link(queue.address)
-    await command(link, "HSET", queue.shards[0].commands.keys.all[4], "b", "1{")
+    link = queue.link(queue.shards[0])
+    await command(link, "HSET", queue.shards[0].keys.all[4], "b", "1{")
     await link.close()
     with pytest.raises(CorruptJob, match="job 'b' has an envelope that does not decode"):
         await queue.get("b")
@@ -136,8 +135,8 @@ async def test_incarnation_changes_with_the_keys(queue: Queue) -> None:
     first = await queue.incarnation()
     await queue.enqueue(1, at=AT)
     assert await queue.incarnation() == first
-    link = Link(queue.address)
-    await command(link, "DEL", queue.shards[0].commands.keys.meta)
+    link = queue.link(queue.shards[0])
+    await command(link, "DEL", queue.shards[0].keys.meta)
     await link.close()
     assert await queue.incarnation() != first
 

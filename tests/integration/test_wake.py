@@ -48,7 +48,7 @@ class Clocked:
 
 
 async def _tokens(queue: zqueue.Queue) -> int:
-    return int(await ask_server(queue, "LLEN", queue.shards[0].commands.keys.wake))
+    return int(await ask_server(queue, "LLEN", queue.shards[0].keys.wake))
 
 
 async def _blocked(queue: zqueue.Queue) -> int:
@@ -219,7 +219,7 @@ async def test_a_worker_that_leaves_hands_its_token_on(queue: zqueue.Queue) -> N
         assert await _tokens(queue) == 1
         assert await _blocked(queue) == 0
         await queue.cancel(f"next{turn}")
-        await ask_server(queue, "DEL", queue.shards[0].commands.keys.wake)
+        await ask_server(queue, "DEL", queue.shards[0].keys.wake)
 
 
 async def test_a_token_lost_with_its_connection_costs_nothing(alone: Server) -> None:

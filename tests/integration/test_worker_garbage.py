@@ -13,7 +13,7 @@ async def test_an_envelope_that_does_not_decode_is_buried(queue: zqueue.Queue, e
     """It is dead with the reason, its neighbours run, and nothing stays leased."""
     got: list[str] = []
     await queue.enqueue_many([zqueue.NewJob(0, id=each) for each in ("a", "b", "c")])
-    await ask_server(queue, "HSET", f"{queue.shards[0].commands.keys.prefix}jobs", "b", envelope)
+    await ask_server(queue, "HSET", f"{queue.shards[0].keys.prefix}jobs", "b", envelope)
 
     await zqueue.Worker(queue, lambda job: got.append(job.id)).run(burst=True)
 
@@ -29,7 +29,7 @@ async def test_an_id_without_an_envelope_is_dropped(queue: zqueue.Queue) -> None
     """A due id with nothing behind it goes, and its neighbours run."""
     got: list[str] = []
     await queue.enqueue_many([zqueue.NewJob(0, id=each) for each in ("a", "b", "c")])
-    await ask_server(queue, "HDEL", f"{queue.shards[0].commands.keys.prefix}jobs", "b")
+    await ask_server(queue, "HDEL", f"{queue.shards[0].keys.prefix}jobs", "b")
 
     await zqueue.Worker(queue, lambda job: got.append(job.id)).run(burst=True)
 

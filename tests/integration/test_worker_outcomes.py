@@ -31,7 +31,7 @@ async def queue(valkey: Server, clock: FakeClock) -> Any:
         yield fresh
 
 
-def seen(job: zqueue.Job | None) -> tuple[Any, ...]:
+def seen(job: zqueue.JobRecord | None) -> tuple[Any, ...]:
     """What matters about a job here: state, failed attempts, deliveries, error."""
     assert job is not None
     return job.state, job.attempts, job.deliveries, job.error
@@ -63,6 +63,7 @@ async def test_a_handler_sees_its_job(queue: zqueue.Queue, clock: FakeClock) -> 
             priority=zqueue.Priority.HIGH,
             due_us=now_us,
             deliveries=1,
+            retry=queue.retry,
             timeout=timedelta(seconds=5),
         )
     ]
@@ -369,10 +370,9 @@ async def test_a_dead_worker_costs_a_delivery_not_an_attempt(queue: zqueue.Queue
 
 async def _lose_a_claim(queue: zqueue.Queue) -> None:
     """Claim everything for 10 s and forget about it, as a worker does that dies."""
-    from zqueue.connect import Link
     from zqueue.sending import ask
 
-    link = Link(queue.address)
-    call = queue.shards[0].commands.claim(100, 10_000_000, "f" * 16, 5, solo_ok=True, worker="", dead=queue.kept)
+    link = queue.link(queue.shards[0])
+    call = queue.shards[0].commands.claim(100, 10_000_000, "f" * 16, 5, solo_ok=True, worker="", kept=queue.kept)
     await ask(link, call)
     await link.close()

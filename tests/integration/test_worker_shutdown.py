@@ -324,7 +324,7 @@ async def _connections(queue: zqueue.Queue) -> int:
 
 async def test_another_format_stops_a_worker(queue: zqueue.Queue) -> None:
     """A worker refuses keys in a format that it does not read, and leaves nothing running."""
-    await ask_server(queue, "HSET", f"{queue.shards[0].commands.keys.prefix}meta", "format", "99")
+    await ask_server(queue, "HSET", f"{queue.shards[0].keys.prefix}meta", "format", "99")
 
     with pytest.raises(zqueue.InvalidJob, match="format"):
         await zqueue.Worker(queue, lambda job: None).run()

@@ -42,10 +42,12 @@ def test_public_names_are_those_of_the_design() -> None:
     """A name of the public interface comes and goes on purpose, with its documentation."""
     assert zqueue.__all__ == sorted(zqueue.__all__)
     assert set(zqueue.__all__) == {
-        *("Queue", "NewJob", "Job", "JobState", "Priority", "Stats", "new_id"),
-        *("Worker", "run", "RetryLater", "Snooze", "Bury"),
+        *("Queue", "NewJob", "Job", "JobRecord", "JobState", "Priority", "Stats", "new_id"),
+        *("Task", "current_job", "Worker", "run", "RetryLater", "Snooze", "Bury"),
         *("Retry", "Backoff", "fixed", "exponential", "steps"),
-        *("ZQueueError", "InvalidJob", "PayloadTooLarge", "JobNotFound", "LeaseLost", "QueueUnavailable", "CorruptJob"),
+        *("Schedule", "Recurring", "cron", "every"),
+        *("ZQueueError", "InvalidJob", "PayloadTooLarge", "DuplicateJob", "JobNotFound", "CorruptJob", "UnknownTask"),
+        *("LeaseLost", "QueueUnavailable", "NotReplicated", "ResultNotKept", "JobFailed"),
         "EmbeddedServer",
     }
     assert all(getattr(zqueue, name).__doc__ for name in zqueue.__all__ if name != "new_id")
@@ -61,19 +63,19 @@ def test_every_error_is_a_zqueue_error() -> None:
 
 def test_words_of_a_job() -> None:
     """The states and the lanes are the words and numbers that other programs know."""
-    assert [str(state) for state in zqueue.JobState] == ["scheduled", "leased", "dead"]
+    assert [str(state) for state in zqueue.JobState] == ["scheduled", "leased", "done", "dead"]
     assert {lane.name: int(lane) for lane in zqueue.Priority} == {"HIGH": 0, "NORMAL": 1, "LOW": 2}
 
 
 def test_keys_are_named_in_one_place() -> None:
     """No module but `keys` writes the prefix of a queue's keys."""
-    writers = [
+    writers = {
         _name(path)
         for path in MODULES
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("zq:")
-    ]
-    assert writers == ["zqueue/keys.py"]
+    }
+    assert writers == {"zqueue/keys.py"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)
