@@ -199,18 +199,17 @@ async def test_a_failure_whose_settlement_is_lost_counts_once(
 async def test_a_bad_line_all_along(
     proxy: Proxy, far: zqueue.Queue, near: zqueue.Queue, caplog: pytest.LogCaptureFixture, seed: int
 ) -> None:
-    """With one in four requests of every kind cut or delayed, each of 60 jobs is made once and runs once."""
+    """With one in four requests of every kind cut or delayed, each job is made once and runs once."""
     noting = Noting()
     names = frozenset({"enqueue", "claim", "settle", "extend", "BLPOP"})
     proxy.plan = seeded(seed, 0.25, [Fault.CUT_REPLY, Fault.CUT_REQUEST, 0.02], names)
     async with working(zqueue.Worker(far, noting, concurrency=3, lease=LEASE_S)):
-        jobs = []
-        for _ in range(6):
+        jobs: list[zqueue.Job] = []
+        while len(jobs) < 60 or proxy.faults < 3:
             jobs += await far.enqueue_many([zqueue.NewJob(0, delay=0.01 * number) for number in range(10)])
         await drained(near)
         proxy.plan = lambda _request: None
 
-    assert proxy.faults >= 3
     assert noting.runs == Counter(job.id for job in jobs)
     assert losses(caplog) == []
     stats = await near.stats()

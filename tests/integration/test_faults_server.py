@@ -16,7 +16,7 @@ import zqueue
 from tests.asking import ask_server, until
 from tests.conftest import unique_name, wait_until
 from tests.integration.working import working
-from zqueue import poller
+from zqueue import crew
 from zqueue.connect import Link
 from zqueue.embedded import Server, server
 
@@ -154,7 +154,7 @@ async def test_a_stopping_worker_does_not_wait_for_a_dead_server_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A worker told to stop while its server is away ends, and says what it could not settle."""
-    monkeypatch.setattr(poller, "_LAST_WORDS_S", 0.3)
+    monkeypatch.setattr(crew, "_LAST_WORDS_S", 0.3)
     handler = Slow()
     with Server(tmp_path / "valkey") as own:
         queue = zqueue.Queue(unique_name(), f"unix://{own.socket}")
