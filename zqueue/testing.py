@@ -51,17 +51,18 @@ class FakeClock:
 async def run_until_idle(worker: Worker, clock: FakeClock | None = None, *, limit: Duration | None = None) -> int:
     """Run what is due; with the queue's *clock*, move that on to whatever comes next, until nothing does.
 
-    What comes next is a job's due time, a retry, the slot of a limit, or the end of a lease whose worker is gone.
+    What comes next is a job's due time, a retry, the slot of a schedule or a limit, or the end of a lease whose worker
+    is gone. When nothing but schedules is left, which never end, it is idle.
 
     Args:
-        limit: How far to move the clock at most. With one, schedules are followed too, which never end.
+        limit: How far to move the clock at most. Schedules are then followed all the way.
 
     Returns:
         How many runs there were.
 
     Raises:
         ZQueueError: Without a limit, and after 1,000 moves of the clock, there still is something to come: a job
-            that fails or snoozes for ever, or one that the worker has no handler for.
+            that fails or snoozes for ever, say, or one that the worker has no handler for.
     """
     queue, ran, moves = worker.queue, 0, 0
     end_us = None if clock is None or limit is None else clock.now_us() + duration_us("limit", limit)
@@ -85,15 +86,23 @@ async def run_until_idle(worker: Worker, clock: FakeClock | None = None, *, limi
 
 
 async def _next_us(queue: Queue, after_us: int, *, schedules: bool) -> int | None:
-    """The first moment after this one at which the queue has something for a worker."""
+    """The first moment after this one at which the queue has something for a worker.
+
+    None when there is none; or nothing but *schedules*, and these do not count.
+    """
 
     def first(name: str) -> Callable[[Commands], Call[dict[bytes, int]]]:
         words = (f"({after_us}", "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")
         return lambda commands: Call(("ZRANGE", f"{commands.keys.prefix}{name}", *words), read_scores)
 
-    sets = ("due:0", "due:1", "due:2", "leased", "gates", "tat", *(["fires"] if schedules else []))
-    found = [each for name in sets for each in await queue.ask_all(first(name))]
-    return min((score for each in found for score in each.values()), default=None)
+    found = {
+        name: await queue.ask_all(first(name))
+        for name in ("due:0", "due:1", "due:2", "leased", "gates", "tat", "fires")
+    }
+    times = {name: [us for shard in shards for us in shard.values()] for name, shards in found.items()}
+    slots = times.pop("fires")
+    jobs = [us for each in times.values() for us in each]
+    return min(jobs + slots, default=None) if jobs or schedules else None
 
 
 async def seed(
@@ -122,7 +131,7 @@ async def seed(
         raise InvalidJob("seed is for a queue without jobs that are due: they would run")
     for jobs, handler in ((dead, _bury), (done, _nothing)):
         await _enqueue_now(queue, jobs)
-        await Worker(queue, handler).run(burst=True)
+        await run_until_idle(Worker(queue, handler))
     await _enqueue_now(queue, leased)
     claim = (CHUNK, duration_us("lease", lease), secrets.token_hex(8), _DELIVERIES)
     more = True
