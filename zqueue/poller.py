@@ -215,15 +215,17 @@ class Poller:
         raise failure
 
     def _settled(self, chunks: list[list[Ending]], results: list[Any]) -> QueueUnavailable | None:
-        """Take the answers to settlements; what the server refused waits for the next step."""
-        refusal: QueueUnavailable | None = None
+        """Take the answers to settlements; what the server refused waits for the next step.
+
+        Returns:
+            A refusal, be it of a schedule's slot, which the next claim finds again: to be waited for, not repeated.
+        """
         for chunk, result in zip(chunks, results, strict=False):
             if isinstance(result, QueueUnavailable):
-                refusal = result
                 self._place.endings.extend(chunk)
             else:
                 self._runs.settled(chunk, result[1])
-        return refusal
+        return next((each for each in results if isinstance(each, QueueUnavailable)), None)
 
     def _take(self, claimed: Claimed, fence: str, until: float) -> Claimed:
         """Start what was claimed."""
