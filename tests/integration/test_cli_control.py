@@ -46,7 +46,7 @@ async def test_limit(queue: zqueue.Queue) -> None:
     assert await limits(queue) == {"g": "3000000.000:2:5", "": "2000000.000:1:"}
 
     await about(queue, "limit", "g", "--concurrency", "1")
-    assert (await limits(queue))["g"] == "::1"
+    assert (await limits(queue))["g"] == ":1:1"
     assert await about(queue, "limit", "g", "--lift") == (0, "", "group 'g' is no longer limited\n")
     assert list(await limits(queue)) == [""]
 
