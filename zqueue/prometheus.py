@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -26,6 +26,8 @@ from zqueue.handler import Middleware, Next
 from zqueue.job import Job
 from zqueue.queue import Queue
 from zqueue.replies import Stats
+
+R = TypeVar("R")
 
 _LOG: Final = logging.getLogger("zqueue")
 
@@ -61,8 +63,7 @@ class QueueCollector:
 
     def collect(self) -> list[Metric]:
         """Ask all the servers."""
-        with ThreadPoolExecutor(1) as thread:  # the caller's own thread may run an event loop
-            answers = thread.submit(loops.run, self._ask_all()).result()
+        answers = _apart(self._ask_all())
         families = _families()
         for queue, stats in zip(self._queues, answers, strict=True):
             labels = [queue.name]
@@ -70,6 +71,14 @@ class QueueCollector:
             if stats is not None:
                 _add(families, labels, stats)
         return list(families.values())
+
+    def close(self) -> None:
+        """Close the connections of the scrapes; another scrape makes new ones."""
+        _apart(self._close())
+
+    async def _close(self) -> None:
+        for queue in self._queues:
+            await queue.close()
 
     async def _ask_all(self) -> list[Stats | None]:
         return await asyncio.gather(*map(self._ask, self._queues))
@@ -81,6 +90,12 @@ class QueueCollector:
         except (ZQueueError, TimeoutError) as error:
             _LOG.warning("queue %s cannot be measured: %s", queue.name, error or "no answer in time")
             return None
+
+
+def _apart(coroutine: Coroutine[Any, Any, R]) -> R:
+    """Run it in the loop of blocking callers, and wait for it in a thread: the caller's may run a loop of its own."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(loops.run, coroutine).result()
 
 
 def _families() -> dict[str, GaugeMetricFamily]:
