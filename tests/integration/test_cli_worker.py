@@ -50,7 +50,7 @@ async def test_the_first_signal_lets_jobs_end_and_the_second_does_not(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("app:queu",), "Error: app has no 'queu'; it has queue (a Queue), bare (a Queue), own (a Worker)"),
+        (("app:kew",), "Error: app has no 'kew'; it has queue (a Queue), bare (a Queue), own (a Worker)"),
         (
             ("app:queue", "bpp:queue", "--processes", "3"),
             "Error: there is no module 'bpp', from the current directory or installed",

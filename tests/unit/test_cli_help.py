@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from zqueue.cli import documents, exits
+from zqueue.cli import documents, exits, main
 from zqueue.cli.program import program
-from zqueue.job import JobRecord, JobState
+from zqueue.job import JobRecord, JobState, Priority
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "cli.md").read_text()
@@ -75,6 +76,13 @@ def test_without_the_extra_it_says_what_to_install(library: str) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", told)
 
 
+def test_the_installed_program() -> None:
+    """Is ``main``, which answers with the exit status."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {"zqueue": "zqueue.cli:main"}
+    assert (main(["--version"]), main(["--nonsense"])) == (0, 2)
+
+
 def test_python_m_zqueue() -> None:
     """Is the same program."""
     ended = subprocess.run(
@@ -85,6 +93,11 @@ def test_python_m_zqueue() -> None:
 
 
 def test_a_cursor_survives_the_command_line() -> None:
-    """What the next page needs of the last job comes back; anything else is refused."""
-    last = JobRecord("ü1", None, state=JobState.SCHEDULED, group="g", score_us=5, due_us=7, parked=True)
-    assert documents.read_cursor(documents.cursor(last)) == last
+    """What the next page needs of the last job comes back, in a word that no shell touches; nothing else does."""
+    parked = JobRecord("ü /1", None, state=JobState.SCHEDULED, group="a/b", score_us=5, parked=True)
+    dead = JobRecord("x", None, state=JobState.DEAD, priority=Priority.HIGH, score_us=7)
+    assert documents.cursor(parked) == "scheduled/1/5/a%2Fb/%C3%BC%20%2F1"
+    assert [documents.read_cursor(documents.cursor(each)) for each in (parked, dead)] == [parked, dead]
+    for text in ("", "soon", "dead/1/5//x/y", "gone/1/5//x", "dead/9/5//x", "dead/1/soon//x"):
+        with pytest.raises(click.BadParameter):
+            documents.read_cursor(text)

@@ -68,7 +68,7 @@ def test_a_worker_is_found(target: str) -> None:
         ("app.sub:queue", {}, "there is no module 'app.sub', from the current directory or installed"),
         ("app", {}, "'app' does not say which attribute of which module"),
         (":queue", {}, "':queue' does not say which attribute of which module"),
-        ("app:queu", {}, "app has no 'queu'; it has queue (a Queue), bare (a Queue), lost (a Queue), own (a Worker)"),
+        ("app:kew", {}, "app has no 'kew'; it has queue (a Queue), bare (a Queue), lost (a Queue), own (a Worker)"),
         ("app:Settings.own", {}, "app has no 'Settings.own'; it has queue (a Queue), "),
         ("zqueue:nothing", {}, "zqueue has no 'nothing'; it has nothing that a worker could run"),
         ("app:number", {}, "app:number is neither a Queue nor a Worker: its type is int"),

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from zqueue.cli.printing import clean, encode, friendly, length, plain
+from zqueue.cli.messages import clean
+from zqueue.cli.printing import encode, plain
+from zqueue.cli.tables import friendly, length
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 LATER = datetime(2026, 11, 24, 12, 30, 0, 250, tzinfo=timezone(timedelta(hours=1)))

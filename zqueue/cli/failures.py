@@ -5,13 +5,12 @@ A message says what did not work and why; `then`, on a line of its own, what to 
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import IO, Any, ClassVar, NoReturn
 
 import click
 
 from zqueue.cli import exits
+from zqueue.cli.messages import tell
 from zqueue.errors import DuplicateJob, InvalidJob, JobNotFound, QueueUnavailable, ZQueueError
 
 
@@ -30,8 +29,8 @@ class Failure(click.ClickException):
         self.then = then
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Write it to stderr, in red where a person is looking."""
-        tell(f"{click.style('Error:', fg='red') if coloured() else 'Error:'} {self.message}")
+        """Write it to stderr."""
+        tell(self.message, label="Error:")
         if self.then:
             tell(f"  {self.then}")
 
@@ -58,16 +57,6 @@ class WrongState(Failure):
     """What it names is there, in a state that does not allow it."""
 
     exit_code: ClassVar[int] = exits.WRONG_STATE
-
-
-def tell(message: str) -> None:
-    """One message to whoever is watching: to stderr, so that stdout holds data alone."""
-    click.echo(message, err=True)
-
-
-def coloured() -> bool:
-    """Whether messages are: on a terminal, unless ``NO_COLOR`` is set (no-color.org)."""
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
 
 
 def refuse(error: ZQueueError) -> NoReturn:

@@ -11,7 +11,8 @@ import click
 
 from zqueue.cli import documents
 from zqueue.cli.asking import Asked
-from zqueue.cli.failures import Misused, NotFound, WrongState, tell
+from zqueue.cli.failures import Misused, NotFound, WrongState
+from zqueue.cli.messages import tell
 from zqueue.cli.progress import progress
 from zqueue.job import JobState
 from zqueue.queue import Queue

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from zqueue.cli import exits
-from zqueue.cli.failures import tell
+from zqueue.cli.messages import tell
 
 _RESTART_S: Final = (0.2, 10.0)
 """Delay before a child is started again; it doubles from the first to the second."""

@@ -9,7 +9,8 @@ from typing import Final
 
 import click
 
-from zqueue.cli.failures import WrongState, refuse, tell
+from zqueue.cli.failures import WrongState, refuse
+from zqueue.cli.messages import tell
 from zqueue.embedded import Server
 from zqueue.errors import QueueUnavailable
 

@@ -11,7 +11,8 @@ import click
 
 from zqueue.cli import documents
 from zqueue.cli.asking import Asked, about_a_queue
-from zqueue.cli.failures import NotFound, tell
+from zqueue.cli.failures import NotFound
+from zqueue.cli.messages import tell
 from zqueue.cli.printing import Document
 from zqueue.cli.progress import progress
 from zqueue.cli.reading import read_length
@@ -61,7 +62,11 @@ def stats(asked: Asked, watch: bool, every: timedelta) -> None:
 def jobs(asked: Asked, state: str, limit: int, after: JobRecord | None, everything: bool) -> None:
     """List the jobs in a state, in the order in which they will run, or ended."""
     wanted = JobState(state)
-    columns = documents.ENDED_COLUMNS if wanted in (JobState.DONE, JobState.DEAD) else documents.JOB_COLUMNS
+    columns: tuple[str, ...] = (
+        documents.ENDED_COLUMNS if wanted in (JobState.DONE, JobState.DEAD) else documents.JOB_COLUMNS
+    )
+    if asked.printer.for_people:
+        columns = tuple(key for key in columns if key != "state")  # which is what was asked for
     if after is not None and after.state is not wanted:
         raise click.BadParameter(f"this cursor is of {after.state} jobs", param_hint="--after")
 

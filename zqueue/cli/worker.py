@@ -13,8 +13,9 @@ from typing import Any
 import click
 
 from zqueue.cli import processes
-from zqueue.cli.failures import refuse, tell
+from zqueue.cli.failures import refuse
 from zqueue.cli.loading import load
+from zqueue.cli.messages import tell
 from zqueue.cli.reading import read_length
 from zqueue.errors import ZQueueError
 from zqueue.worker import Worker, run
