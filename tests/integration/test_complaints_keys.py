@@ -17,7 +17,6 @@ from tests.conftest import unique_name
 from tests.proxy import Proxy
 from tests.queue_state import read_keys
 from zqueue import JobState, NewJob
-from zqueue.commands import CHUNK
 from zqueue.embedded import Server
 from zqueue.testing import FakeClock, run_until_idle, seed
 
@@ -73,6 +72,7 @@ async def test_nothing_is_left_of_what_is_over(timed: zqueue.Queue, clock: FakeC
     await timed.recur("s", zqueue.every(10), "ok")
     payloads = ("ok", "bury", "retry", "bury")
     await timed.enqueue_many(NewJob(each, id=f"{number}", group="g") for number, each in enumerate(payloads))
+    await timed.enqueue_many(NewJob(each, keep_done=0) for each in payloads)
     worker = zqueue.Worker(timed, handle)
     await run_until_idle(worker, clock, limit=20)
     assert await timed.requeue("1")
@@ -157,11 +157,12 @@ async def test_an_id_is_free_once_its_job_is_over(
     """However a job ends, its id holds nothing back: another one takes it, and runs."""
     await timed.enqueue("ok", id="x", group="g")
     await end(timed, clock)
-    assert (await timed.enqueue("retry", id="x", on_conflict="raise")).created
-    await _run(timed, clock)
+    assert (await timed.enqueue("new", id="x", on_conflict="raise")).created
     job = await timed.get("x")
     assert job is not None
-    assert (job.payload, job.attempts, job.deliveries) == ("retry", 1, 0)
+    assert (job.payload, job.attempts, job.deliveries, job.progress) == ("new", 0, 0, None)
+    await _run(timed, clock)
+    assert await timed.result("x") == 1
 
 
 async def test_no_call_gives_a_script_much_to_do(valkey: Server) -> None:
@@ -175,7 +176,7 @@ async def test_no_call_gives_a_script_much_to_do(valkey: Server) -> None:
         await zqueue.Worker(queue, lambda job: None, concurrency=1000).run(burst=True)
         assert (await queue.stats()).scheduled == 0
         words = {name: [command[3 + int(command[2]) :] for command in proxy.seen(name)] for name in ASKED}
-    assert {name for name, calls in words.items() for args in calls if jobs_in(name, args) > CHUNK} == set()
+    assert {name for name, calls in words.items() for args in calls if jobs_in(name, args) > 100} == set()
     assert {name: len(calls) >= 20 for name, calls in words.items()} == dict.fromkeys(ASKED, True)
 
 
