@@ -75,9 +75,13 @@ class Script(NamedTuple):
     sha: bytes
 
 
+_PRELUDE: Final = ("prelude", "limits", "parking", "places")
+"""What is put before every script's own text, in this order."""
+
+
 def _load() -> dict[str, Script]:
     folder = resources.files("zqueue") / "lua"
-    prelude = b"\n".join((folder / f"_{name}.lua").read_bytes() for name in ("prelude", "limits", "places"))
+    prelude = b"\n".join((folder / f"_{name}.lua").read_bytes() for name in _PRELUDE)
     scripts = {}
     for file in folder.iterdir():
         name = file.name.removesuffix(".lua")

@@ -127,10 +127,11 @@ async def test_one_poison_job_does_not_take_its_neighbours_along(bench: Bench) -
 
 
 async def test_burying_poison_bounds_the_dead(bench: Bench) -> None:
-    """A claim that buries trims the dead as a settle does."""
+    """What claims bury is trimmed by the next one that says who claims."""
     await bench.put("a", "b", "c")
     await _crash(bench, 1)
-    await bench.claim(most=1, kept=Kept(100 * S, 2))
+    await bench.claim(most=1)
+    await bench.claim(worker="w", kept=Kept(100 * S, 2))
     assert sorted((await bench.state())["jobs"]) == ["b", "c"]
 
 

@@ -37,7 +37,7 @@ ENVELOPE = b'0{"payload":5}'
 def test_a_script_is_its_prelude_and_its_file() -> None:
     """The server knows a script by the SHA-1 of them all together."""
     folder = resources.files("zqueue") / "lua"
-    files = ("_prelude.lua", "_limits.lua", "_places.lua", "nudge.lua")
+    files = ("_prelude.lua", "_limits.lua", "_parking.lua", "_places.lua", "nudge.lua")
     text = b"\n".join((folder / file).read_bytes() for file in files)
     assert SCRIPTS["nudge"].text == text
     assert SCRIPTS["nudge"].sha == hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()

@@ -26,7 +26,7 @@ NOW = b"%d" % CLOCK.now_us()
 COMMANDS = Commands(KEYS, CLOCK)
 KEPT = Kept(keep_us=77, most=88)
 JOBS = [NewJob(n, id=f"j{n}", delay=timedelta(seconds=n), on_conflict="replace").encode(100) for n in range(3)]
-PRELUDE = ("_prelude", "_limits", "_places")
+PRELUDE = ("_prelude", "_limits", "_parking", "_places")
 
 
 class Header(NamedTuple):

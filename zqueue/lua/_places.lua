@@ -30,21 +30,30 @@ local function forget(set, ids)
   for _, hash in ipairs({JOBS, CLAIMS, ATTEMPTS, PROGRESS, RESULTS}) do call('HDEL', hash, unpack(ids)) end
 end
 
--- Bound the dead by age and by count, oldest first, a hundred a call.
-local function trim_dead(keep, most, now)
-  forget(DEAD, call('ZRANGE', DEAD, '-inf', int(now - keep), 'BYSCORE', 'LIMIT', 0, 100))
-  local over = math.min(call('ZCARD', DEAD) - most, 100)
-  if over > 0 then forget(DEAD, call('ZRANGE', DEAD, 0, over - 1)) end
+-- A job goes among the dead, with its attempts entry.
+local function bury(id, failed, now)
+  for _, hash in ipairs({CLAIMS, PROGRESS}) do call('HDEL', hash, id) end
+  let_go({id}, now)
+  call('ZADD', DEAD, int(now), id)
+  call('HSET', ATTEMPTS, id, failed)
 end
 
--- Bound the done by count and by the time until which each is kept, a hundred a call.
-local function trim_done(most, now)
-  local oldest, old = call('ZRANGE', DONE, 0, 99), {}
-  if #oldest == 0 then return end
-  local over = call('ZCARD', DONE) - most
-  for n, entry in ipairs(call('HMGET', CLAIMS, unpack(oldest))) do
-    local _, _, until_ = parse(entry)
-    if n <= over or not until_ or until_ <= now then old[#old + 1] = oldest[n] end
+-- Bound the dead and the done by count, oldest first; the dead by age too, and the done by the time until which each
+-- is kept. A hundred of each a call; of more than a hundred done ones, it looks at some hundred. Arrival times that
+-- are past go too.
+local function trim(keep, most, now)
+  for _, set in ipairs({DEAD, DONE}) do
+    local over = math.min(call('ZCARD', set) - most, 100)
+    if over > 0 then forget(set, call('ZRANGE', set, 0, over - 1)) end
+  end
+  forget(DEAD, call('ZRANGE', DEAD, '-inf', int(now - keep), 'BYSCORE', 'LIMIT', 0, 100))
+  local from = now % math.max(1, math.ceil(call('ZCARD', DONE) / 100)) * 100
+  local old, looked = {}, call('ZRANGE', DONE, from, from + 99)
+  for n, entry in ipairs(#looked > 0 and call('HMGET', CLAIMS, unpack(looked)) or {}) do
+    local _, _, kept_until = parse(entry)
+    if not kept_until or kept_until <= now then old[#old + 1] = looked[n] end
   end
   forget(DONE, old)
+  local idle = call('ZRANGE', TAT, '-inf', int(now), 'BYSCORE', 'LIMIT', 0, 1000)
+  if #idle > 0 then call('ZREM', TAT, unpack(idle)) end
 end

@@ -1,5 +1,5 @@
--- _prelude: names for KEYS, and the steps that all scripts share. It is put before each script's text, and after it
--- _limits and _places. Times are us since the epoch. Numbers go back to the server through int(): `..` would write
+-- _prelude: names for KEYS, and the steps that all scripts share. Before each script's text are put this, _limits,
+-- _parking and _places. Times are us since the epoch. Numbers go back to the server through int(): `..` would write
 -- 1.7e+15.
 local call = redis.call
 local DUE = {KEYS[1], KEYS[2], KEYS[3]}

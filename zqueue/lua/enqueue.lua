@@ -2,8 +2,8 @@
 -- ARGV  1 now, us ("" = server time)   2 nonce of this call
 --       3.. id, envelope, when, replace, id, envelope, when, replace ...
 --       when: us since the epoch, "+us" from now, or "" for now;  replace: "1" = a job of this id that is not leased
---       gives way. KEYS ends with call:PRODUCER, where the reply of this producer's last call is kept for 60 s: the same
---       nonce again is answered, not executed.
+--       gives way. KEYS ends with call:PRODUCER, where the reply of this producer's last call is kept for 60 s: the
+--       same nonce again is answered, not executed.
 -- Answers now, then for each job its due time, us, or where the id was taken the existing job as `get` shows it.
 -- Fails on more than 1,000 jobs, before anything is written. O(n log N).
 local now, nonce = micros(ARGV[1]), ARGV[2]

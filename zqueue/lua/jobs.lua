@@ -1,10 +1,16 @@
 -- jobs: one page of the jobs in a state, in the order in which they will run (scheduled: lane by lane, then the parked
 -- ones group by group) or ended.
--- ARGV  1 state: scheduled | leased | done | dead   2 limit, 1 to 1,000   3 lane, 4 score, 5 id of the job to start after
---       ("" "" "" = from the start; the job itself need not exist any more; of a parked one 3, 0 and its member)
--- Answers rows like `get`'s, of an id without a job only the lane as its envelope. Never fails on data. O(log N + n).
+-- ARGV  1 state: scheduled | leased | done | dead   2 limit, 1 to 1,000
+--       3 lane, 4 score, 5 id of the job to start after ("" "" "" = from the start; the job itself need not exist any
+--       more; of a parked one 3, 0 and its member)
+-- Answers rows like those of `get`; of an id without a job only the lane as its envelope. Never fails on data.
+-- O(log N + n).
 local state, limit = ARGV[1], math.min(tonumber(ARGV[2]), MOST)
 local after_lane, after_score, after_id = tonumber(ARGV[3]) or 0, ARGV[4], ARGV[5]
+if after_lane == 3 then -- the parked: a job whose envelope is damaged does not tell its member
+  local id = select(2, unpark(after_id))
+  after_id = call('HGET', GROUPS, id) or call('ZSCORE', PARKED, id) and id or after_id
+end
 local sets = ({scheduled = {DUE[1], DUE[2], DUE[3], PARKED}, leased = {LEASED}, done = {DONE}, dead = {DEAD}})[state]
 
 -- Whether a comes before b, or is b, in a sorted set: byte by byte, while Lua compares by the server's locale.

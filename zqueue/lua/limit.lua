@@ -6,9 +6,14 @@ local now, group, limit = micros(ARGV[1]), ARGV[2], ARGV[3]
 local before = head()
 if limit == '' then
   call('HDEL', LIMITS, group)
-  call('ZREM', TAT, group)
 else
   call('HSET', LIMITS, group, limit)
+end
+local interval, burst = limit_of(group)
+if interval then -- what a slower limit had started may not hold this one up
+  call('ZADD', TAT, 'XX', 'LT', string.format('%.3f', now + burst * interval), group)
+else
+  call('ZREM', TAT, group)
 end
 if group == '' then
   nudge(now)

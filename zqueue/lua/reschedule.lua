@@ -14,9 +14,11 @@ for at = FIRST, #ARGV do
   if envelope then state, set, member = place(id, envelope) end
   answer[#answer + 1] = 0
   if state == 'scheduled' or state == 'parked' then
+    local _, deliveries = parse(call('HGET', CLAIMS, id))
+    if deliveries > 0 then call('HSET', CLAIMS, id, ':' .. deliveries .. ':' .. int(math.max(due, 0))) end
     call('ZREM', set, member)
     call('ZADD', lane(envelope), int(due), id)
-    if state == 'parked' then call('HDEL', GROUPS, id) end
+    if state == 'parked' then let_go({id}, now) end
     answer[#answer] = 1
     touch(due, before, now)
   end
