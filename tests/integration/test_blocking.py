@@ -95,6 +95,14 @@ def test_nothing_is_missing() -> None:
         assert inspect.getdoc(ours)
 
 
+def test_a_queue_is_bound_later(valkey: Server) -> None:
+    """A queue of a module gets its URL when the program knows it."""
+    with Queue(unique_name()) as queue:
+        queue.bind(valkey.url)
+        assert queue.enqueue({}).created
+        assert queue.name == queue.asynchronous.name
+
+
 def test_bad_arguments_are_refused_as_ever(blocking: Queue) -> None:
     """An error is raised in the calling thread, as the asynchronous call raises it."""
     with pytest.raises(zqueue.InvalidJob, match="delay must be between 0"):

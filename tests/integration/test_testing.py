@@ -219,12 +219,13 @@ async def test_seeding_a_sharded_queue(valkey: Server, clock: FakeClock) -> None
 
 USERS_TEST = """
 from datetime import timedelta
-import asyncio
+import pytest
 import zqueue
 from zqueue.testing import run_until_idle
 
 names = set()
 
+@pytest.mark.asyncio
 async def test_first(zqueue_queue, zqueue_clock, zqueue_server):
     names.add(zqueue_queue.name)
     job = await zqueue_queue.enqueue({"n": 1}, delay=timedelta(days=365))
@@ -235,6 +236,7 @@ async def test_first(zqueue_queue, zqueue_clock, zqueue_server):
     async with zqueue.Queue("other", zqueue_server.url) as other:
         assert (await other.enqueue({})).created
 
+@pytest.mark.asyncio
 async def test_second(zqueue_queue):
     assert (await zqueue_queue.stats()).done == 0
     names.add(zqueue_queue.name)
@@ -246,21 +248,16 @@ async def test_second(zqueue_queue):
 def test_the_fixtures_of_the_plugin(pytester: pytest.Pytester, mode: str) -> None:
     """A user's suite that names the plugin has a server, a clock, and a queue of each test's own, without a warning."""
     pytester.makeconftest('pytest_plugins = ["zqueue.pytest_plugin"]')
-    marked = USERS_TEST.replace("async def test", "@pytest.mark.asyncio\nasync def test").replace(
-        "import asyncio", "import pytest"
+    pytester.makeini(
+        f"""
+        [pytest]
+        asyncio_mode = {mode}
+        asyncio_default_fixture_loop_scope = function
+        filterwarnings = error
+        """
     )
-    pytester.makepyfile(marked)
-    ended = pytester.runpytest_subprocess(
-        "-W",
-        "error",
-        "-o",
-        f"asyncio_mode={mode}",
-        "-o",
-        "asyncio_default_fixture_loop_scope=function",
-        "-p",
-        "no:cacheprovider",
-    )
-    ended.assert_outcomes(passed=2)
+    pytester.makepyfile(USERS_TEST)
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
 
 
 def test_the_plugin_without_pytest_asyncio(pytester: pytest.Pytester) -> None:
