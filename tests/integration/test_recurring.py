@@ -11,6 +11,7 @@ import pytest
 
 import zqueue
 from tests.conftest import unique_name
+from tests.queue_state import faults
 from zqueue.embedded import Server
 from zqueue.recurring import Recurring
 from zqueue.schedule import Misfire
@@ -30,9 +31,14 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 async def timed(any_server: Server, clock: FakeClock) -> AsyncIterator[zqueue.Queue]:
-    """A queue on each kind of server whose time the test moves."""
+    """A queue on each kind of server whose time the test moves; its keys are checked when the test ends."""
     async with zqueue.Queue(unique_name(), any_server.url, clock=clock) as fresh:
         yield fresh
+        link = fresh.link(fresh.shards[0])
+        try:
+            assert await faults(link, fresh.shards[0].keys) == []
+        finally:
+            await link.close()
 
 
 class Ran:
@@ -136,6 +142,7 @@ async def test_the_end_of_a_schedule(timed: zqueue.Queue, clock: FakeClock) -> N
     await run_until_idle(zqueue.Worker(timed, ran))
     assert [job.id for job in ran.jobs] == ["x@2026-11-24T09:00:00Z"]
     assert await timed.recur("x", HOURLY, 0) == NINE + 6 * HOUR
+    assert await timed.unrecur("x")
 
 
 async def test_many_clients_say_it_at_once(any_server: Server, clock: FakeClock) -> None:

@@ -12,6 +12,7 @@ from tests.conftest import unique_name, wait_until
 from tests.integration.one_per_slot import one_per_slot
 from tests.integration.working import working
 from zqueue.embedded import Server
+from zqueue.recurring import plan
 from zqueue.testing import FakeClock
 
 NINE = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -52,6 +53,23 @@ async def test_a_worker_that_dies_between_slot_and_job_loses_nothing(any_server:
             assert [fire.name for fire in (await queue.ask(shard, claim)).fires] == [b"x"]
         await zqueue.Worker(queue, lambda job: ran.append(job.id)).run(burst=True)
     assert ran == ["x@2026-11-24T09:00:00Z"]
+
+
+async def test_a_worker_that_comes_late_makes_no_job(any_server: Server) -> None:
+    """It saw that the schedule was due, and stood still while another fired it and ran the job to its end."""
+    clock, name = FakeClock(NINE), unique_name()
+    ran: list[str] = []
+    async with zqueue.Queue(name, any_server.url, clock=clock) as queue:
+        await queue.recur("x", zqueue.every(60), 0, after=NINE - timedelta(seconds=1))
+        shard = queue.shards[0]
+        claim = shard.commands.claim(1, 10_000_000, "ab", 5, solo_ok=True, worker="", kept=queue.kept)
+        (seen,) = (await queue.ask(shard, claim)).fires
+        await zqueue.Worker(queue, lambda job: ran.append(job.id)).run(burst=True)
+
+        fired = await queue.ask(shard, shard.commands.fire(seen.name, seen.slot, *plan(seen, clock.now_us())))
+        await zqueue.Worker(queue, lambda job: ran.append(job.id)).run(burst=True)
+        assert (fired, ran) == (0, ["x@2026-11-24T09:00:00Z"])
+        assert [each.next_at for each in await queue.recurring()] == [NINE + timedelta(minutes=1)]
 
 
 async def test_a_new_schedule_wakes_an_idle_worker(queue: zqueue.Queue) -> None:
