@@ -69,16 +69,15 @@ class ServerClock:
     """The server's time as last heard, carried on by the monotonic clock."""
 
     def __init__(self) -> None:
-        self._heard_us: int | None = None
-        self._heard_at = 0.0
+        self._heard: tuple[int, float] | None = None
 
     def heard(self, now_us: int) -> None:
-        """Take note of the server's time in a reply that has just arrived."""
-        self._heard_us = now_us
-        self._heard_at = time.monotonic()
+        """Take note of the server's time in a reply that has just arrived; in any thread."""
+        self._heard = (now_us, time.monotonic())
 
     def now_us(self) -> int:
         """Microseconds since the epoch; the wall clock's before the server was first heard."""
-        if self._heard_us is None:
+        heard = self._heard
+        if heard is None:
             return time.time_ns() // 1000
-        return self._heard_us + round((time.monotonic() - self._heard_at) * 1_000_000)
+        return heard[0] + round((time.monotonic() - heard[1]) * 1_000_000)

@@ -71,6 +71,7 @@ class Connected:
         self._address = None if url is None else Address(url)
         self._loops: dict[asyncio.AbstractEventLoop, Connections] = {}
         self._checked = False
+        self._warned = False
 
     @property
     def tasks(self) -> Mapping[str, Task[Any, Any]]:
@@ -190,4 +191,6 @@ class Connected:
         trouble = f"{self.address.shown} may drop jobs when its memory is full: its maxmemory-policy is {policy}"
         if self._eviction == "refuse":
             raise InvalidJob(f'{trouble}; set noeviction there, or eviction="warn" here')
-        _LOG.warning("%s", trouble)
+        if not self._warned:  # the shards may be on one server
+            _LOG.warning("%s", trouble)
+        self._warned = True

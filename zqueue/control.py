@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 from collections.abc import Iterable
 from datetime import datetime
@@ -57,9 +58,9 @@ class Controlled(Connected):
                         if record is not None and record.state is JobState.DONE:
                             return record.result
                         self._check_hope(job_id, record)
-                        waiting = asyncio.ensure_future(ended.wait())
-                        await asyncio.wait([waiting], timeout=CAP_S)
-                        waiting.cancel()
+                        with contextlib.suppress(TimeoutError):
+                            async with asyncio.timeout(CAP_S):
+                                await ended.wait()
         except TimeoutError:
             if not timer.expired():
                 raise

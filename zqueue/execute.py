@@ -118,8 +118,9 @@ def _said(job: Job[Any], retry: Retry, error: Exception) -> Verdict:
     if isinstance(error, Snooze):
         return Verdict("snooze", duration_us("a Snooze", error.delay))
     if isinstance(error, Bury):
-        _LOG.warning("job %s buried itself: %s", job.id, error)
-        return Verdict("bury", 0, _shorten(str(error) or "buried by its handler"))
+        words = _shorten(str(error) or "buried by its handler")
+        _LOG.warning("job %s buried itself: %s", job.id, words)
+        return Verdict("bury", 0, words)
     if isinstance(error, RetryLater):
         return failed(job, retry, error, duration_us("a RetryLater", error.delay))
     return failed(job, retry, error)

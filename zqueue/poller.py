@@ -56,6 +56,7 @@ class Poller:
         self._fires: list[Fire] = []
         self._sleeper: Sleeper | None = None
         self._distrusted = False
+        self._away = False
         self._seen = 0.0
         self._stopping = False
         self._at_once = False
@@ -84,12 +85,13 @@ class Poller:
                 claimed, pause = await self.step()
             except QueueUnavailable as error:
                 _LOG.warning("queue %s: %s; trying again in %.2g s", self._queue.name, error, delay)
+                self._away = True
                 await self.wait(delay)
                 delay = min(2 * delay, _RECONNECT_S[1])
                 continue
-            total += claimed
+            total += claimed or 0
             delay = _RECONNECT_S[0]
-            if burst and not claimed and pause and not self._place.busy and not self._place.endings:
+            if burst and claimed == 0 and pause and not self._place.busy and not self._place.endings:
                 break
             if pause:
                 await self.wait(pause)
@@ -98,11 +100,12 @@ class Poller:
     async def tick(self) -> int:
         """One claim, and one more for the jobs of each schedule that it found due; how many jobs there were."""
         await self._queue.check()
-        claimed, _pause = await self.step()
-        while self._fires:
-            count, _pause = await self.step()
-            claimed += count
-        return claimed
+        total = 0
+        while True:
+            claimed, _pause = await self.step()
+            total += claimed or 0
+            if not self._fires:
+                return total
 
     async def wait(self, seconds: float) -> None:
         """Sleep on the own timer, or until a token, the end of a run, or `stop`.
@@ -116,11 +119,11 @@ class Poller:
             timer.cancel()
             self._place.signal.clear()
 
-    async def step(self, *, claim: bool = True) -> tuple[int, float]:
+    async def step(self, *, claim: bool = True) -> tuple[int | None, float]:
         """Settle, fire and claim in one round trip.
 
         Returns:
-            How many jobs were claimed, and how long to wait before the next step, in seconds.
+            How many jobs were claimed (None: it did not ask), and how long to wait before the next step, in seconds.
 
         Raises:
             QueueUnavailable: The server could not be reached; what was to be settled waits for the next step.
@@ -137,14 +140,15 @@ class Poller:
             self._commands.settle([each.settlement for each in chunk], self._queue.kept) for chunk in chunks
         ]
         calls += self._firing()
-        reservation = self._runs.reserve(self._place, CHUNK) if claim else Reservation()
+        # While a server is away no slot waits for its answer: those are for the jobs of other shards.
+        reservation = self._runs.reserve(self._place, CHUNK) if claim and not self._away else Reservation()
         fence = secrets.token_hex(8)
         if reservation.slots:
             calls.append(self._claim(reservation, fence))
-        elif token:
-            calls.append(self._commands.nudge())  # it is for somebody who has a free slot
+        elif token or (claim and self._away):
+            calls.append(self._commands.nudge())  # a token is for somebody who has a free slot
         if not calls:
-            return 0, self._cap_s
+            return None, self._cap_s
         if not reservation.slots:
             self._runs.step_aside(self._place)
         until = time.monotonic() + self._settings.lease_us / 1e6
@@ -165,7 +169,8 @@ class Poller:
                 self._runs.hand_back(reservation)
             if cancelled is not None:
                 raise cancelled
-        return (0, 0.0 if endings else self._cap_s) if claimed is None else self._next(claimed, reservation)
+        self._away = False
+        return (None, 0.0) if claimed is None else self._next(claimed, reservation)
 
     def _firing(self) -> list[Call[Any]]:
         """The calls that move on the schedules which the last claim found due.
@@ -239,11 +244,9 @@ class Poller:
     def _next(self, claimed: Claimed, reservation: Reservation) -> tuple[int, float]:
         """How many were claimed, and how long to wait."""
         count = len(claimed.deliveries)
-        free = self._runs.free
-        if claimed.more or claimed.fires or (count == reservation.slots and free > 0) or self._place.endings:
+        is_full = count == reservation.slots  # there may be more: claim again, or get in line for a slot
+        if is_full or claimed.more or claimed.fires or self._place.endings or self._runs.free <= 0:
             return count, 0.0
-        if free <= 0:
-            return count, self._cap_s
         if self._sleeper is not None:
             self._sleeper.arm()
         return count, min(claimed.next_s, self._cap_s)

@@ -164,9 +164,11 @@ async def _main(workers: tuple[Worker, ...]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    async with asyncio.TaskGroup() as group:
-        runs: list[Coroutine[Any, Any, None]] = [worker.run() for worker in workers]
-        for each in runs:
-            group.create_task(each)
-    for worker in workers:
-        await worker.queue.close()
+    try:
+        async with asyncio.TaskGroup() as group:
+            runs: list[Coroutine[Any, Any, None]] = [worker.run() for worker in workers]
+            for each in runs:
+                group.create_task(each)
+    finally:
+        for worker in workers:
+            await worker.queue.close()

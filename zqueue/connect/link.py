@@ -162,6 +162,7 @@ class Links:
         self._address = address
         self._key = key
         self._free: list[Link] = []
+        self._closed = False
         self._places = asyncio.Semaphore(most)
 
     @contextlib.asynccontextmanager
@@ -173,8 +174,11 @@ class Links:
                 yield link
             finally:
                 self._free.append(link)
+                if self._closed:  # while this one was in use
+                    await self.close()
 
     async def close(self) -> None:
-        """Close what is not in use."""
+        """Close what is not in use, and the others when they are given back."""
+        self._closed = True
         while self._free:
             await self._free.pop().close()
