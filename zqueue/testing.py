@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -52,7 +53,7 @@ async def run_until_idle(worker: Worker, clock: FakeClock | None = None, *, limi
     """Run what is due; with the queue's *clock*, move that on to whatever comes next, until nothing does.
 
     What comes next is a job's due time, a retry, the slot of a schedule or a limit, or the end of a lease whose worker
-    is gone. When nothing but schedules is left, which never end, it is idle.
+    is gone. When nothing but schedules is left, which never end, it is idle; and so is a paused queue.
 
     Args:
         limit: How far to move the clock at most. Schedules are then followed all the way.
@@ -75,8 +76,10 @@ async def run_until_idle(worker: Worker, clock: FakeClock | None = None, *, limi
         if claimed or (stats.due and left != before):
             before = left
             continue
-        next_us = None if clock is None else await _next_us(queue, clock.now_us(), schedules=end_us is not None)
-        if clock is None or next_us is None or (end_us is not None and next_us > end_us):
+        if clock is None or stats.paused:
+            return ran
+        next_us = await _next_us(queue, clock.now_us(), limited=stats.due > 0, schedules=end_us is not None)
+        if next_us is None or (end_us is not None and next_us > end_us):
             return ran
         if end_us is None and moves == _MOST_MOVES:
             raise ZQueueError(f"not idle after {moves:,} moves of the clock: more to do at {moment(next_us)}")
@@ -85,24 +88,28 @@ async def run_until_idle(worker: Worker, clock: FakeClock | None = None, *, limi
         before = None
 
 
-async def _next_us(queue: Queue, after_us: int, *, schedules: bool) -> int | None:
-    """The first moment after this one at which the queue has something for a worker.
+async def _next_us(queue: Queue, after_us: int, *, limited: bool, schedules: bool) -> int | None:
+    """The first moment after this one at which the queue has something for a worker; None when there is none.
 
-    None when there is none; or nothing but *schedules*, and these do not count.
+    Args:
+        limited: Jobs are due that no worker may start: look at the limits too.
+        schedules: Schedules count even if there is nothing else.
     """
 
-    def first(name: str) -> Callable[[Commands], Call[dict[bytes, int]]]:
-        words = (f"({after_us}", "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")
-        return lambda commands: Call(("ZRANGE", f"{commands.keys.prefix}{name}", *words), read_scores)
+    async def first(*names: str) -> list[int]:
+        found: list[dict[bytes, int]] = []
+        for name in names:
+            found += await queue.ask_all(functools.partial(_first, name, after_us))
+        return [us for each in found for us in each.values()]
 
-    found = {
-        name: await queue.ask_all(first(name))
-        for name in ("due:0", "due:1", "due:2", "leased", "gates", "tat", "fires")
-    }
-    times = {name: [us for shard in shards for us in shard.values()] for name, shards in found.items()}
-    slots = times.pop("fires")
-    jobs = [us for each in times.values() for us in each]
-    return min(jobs + slots, default=None) if jobs or schedules else None
+    jobs = await first("due:0", "due:1", "due:2", "leased", *(("gates", "tat") if limited else ()))
+    return min(jobs + await first("fires"), default=None) if jobs or schedules else None
+
+
+def _first(name: str, after_us: int, commands: Commands) -> Call[dict[bytes, int]]:
+    """The first member of a sorted set of times that is later than this one."""
+    words = (f"({after_us}", "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")
+    return Call(("ZRANGE", f"{commands.keys.prefix}{name}", *words), read_scores)
 
 
 async def seed(

@@ -113,6 +113,14 @@ async def test_limits_are_followed(timed: zqueue.Queue, clock: FakeClock, group:
     assert log.ran == [(f"{n:03}", n * 3600.0) for n in range(10)]
 
 
+async def test_a_limit_that_holds_nobody_up_moves_no_clock(timed: zqueue.Queue, clock: FakeClock) -> None:
+    """Time goes on to the last job, and not to when the limit would let another one start."""
+    await timed.set_limit("g", rate=1, per=HOUR)
+    await timed.enqueue_many([NewJob(n, group="g") for n in range(3)])
+    assert await run_until_idle(zqueue.Worker(timed, Log(clock)), clock) == 3
+    assert clock.now() == START + 2 * HOUR
+
+
 async def test_a_cap_on_concurrency_is_no_obstacle(timed: zqueue.Queue, clock: FakeClock) -> None:
     """Jobs of a capped group run one after the other, without the clock."""
     log = Log(clock)
@@ -137,11 +145,12 @@ async def test_schedules_are_followed_up_to_a_limit(timed: zqueue.Queue, clock: 
 
 
 async def test_a_paused_queue_is_idle(timed: zqueue.Queue, clock: FakeClock) -> None:
-    """Nothing of a paused queue runs, and nothing hangs."""
+    """Nothing of a paused queue runs, nothing hangs, and time stands still."""
     await timed.enqueue({})
+    await timed.enqueue({}, delay=HOUR)
     await timed.pause()
     assert await run_until_idle(zqueue.Worker(timed, Log(clock)), clock) == 0
-    assert (await timed.stats()).due == 1
+    assert ((await timed.stats()).due, clock.now()) == (1, START)
 
 
 async def test_what_never_ends_is_told(valkey: Server, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
