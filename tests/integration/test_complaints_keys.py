@@ -131,8 +131,9 @@ async def _dead_and_purged(queue: zqueue.Queue, clock: FakeClock) -> None:
     assert await queue.purge(JobState.DEAD) == 1
 
 
-async def _purged(queue: zqueue.Queue, clock: FakeClock) -> None:
+async def _purged_and_cancelled(queue: zqueue.Queue, clock: FakeClock) -> None:
     assert await queue.purge(JobState.SCHEDULED) == 1
+    assert not await queue.cancel("x"), "and it is not noted down for the next job of this id"
 
 
 async def _cancelled(queue: zqueue.Queue, clock: FakeClock) -> None:
@@ -148,7 +149,7 @@ async def _cancelled_after_a_crash(queue: zqueue.Queue, clock: FakeClock) -> Non
 
 @pytest.mark.parametrize(
     "end",
-    [_done_and_trimmed, _dead_and_purged, _purged, _cancelled, _cancelled_after_a_crash],
+    [_done_and_trimmed, _dead_and_purged, _purged_and_cancelled, _cancelled, _cancelled_after_a_crash],
     ids=lambda end: end.__name__,
 )
 async def test_an_id_is_free_once_its_job_is_over(
