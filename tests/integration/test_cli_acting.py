@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,6 +10,10 @@ import pytest
 import zqueue
 from tests.command_line import about, command
 from tests.conftest import unique_name
+from zqueue.cli.asking import Asked
+from zqueue.cli.failures import WrongState
+from zqueue.cli.outcomes import Deed, do_to_each
+from zqueue.cli.printing import Printer
 from zqueue.embedded import Server
 from zqueue.testing import seed
 
@@ -168,6 +173,19 @@ async def test_one_job_is_told_by_its_name(queue: zqueue.Queue) -> None:
     )
     assert await about(queue, "requeue", "dead") == (0, "dead\trequeued\t\n", "")
     assert await about(queue, "cancel", "dead") == (0, "dead\tcancelled\t\n", "")
+
+
+async def test_a_job_that_changes_meanwhile(queue: zqueue.Queue) -> None:
+    """What could not be done is not said to be done, though it could be by the time that the job is looked at."""
+
+    async def too_early(_queue: zqueue.Queue, _job_id: str) -> bool:
+        return False
+
+    await queue.enqueue(None, id="x", at=LATER)
+    asked = Asked(queue.address.shown, queue.name, None, Printer(as_json=True))
+    deed = Deed("cancelled", frozenset({zqueue.JobState.SCHEDULED}), too_early)
+    with pytest.raises(WrongState):
+        await asyncio.to_thread(do_to_each, asked, ["x"], deed, dry_run=False)
 
 
 async def test_reschedule_moves_a_job(queue: zqueue.Queue) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 import zqueue
 from tests.command_line import about
+from tests.integration.working import working
 from zqueue.testing import seed
 
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
@@ -65,6 +67,18 @@ async def test_a_purge_of_what_is_overdue_leaves_the_future(queue: zqueue.Queue)
     assert await counts(queue) == (1, 0, 0, 0)
 
 
+async def test_a_purge_counts_parked_jobs_as_it_deletes_them(queue: zqueue.Queue) -> None:
+    """A dry run says what would go, whatever the limits have held back."""
+    await queue.set_limit("g", concurrency=1)
+    await seed(queue, leased=[zqueue.NewJob(None, group="g") for _ in range(3)], lease=3600)
+    assert (await queue.stats()).parked == 2
+    for age in (["--older-than", "0"], []):
+        words = ["purge", "--state", "scheduled", "--json", *age]
+        counted = (await about(queue, *words, "--dry-run")).documents[0]["purged"]
+        assert (await about(queue, *words, "--yes")).documents[0]["purged"] == counted
+    assert await counts(queue) == (0, 1, 0, 0)
+
+
 @pytest.mark.parametrize("words", [["purge", "--state", "dead"], ["requeue", "--all"]])
 async def test_nobody_is_asked_without_a_terminal(queue: zqueue.Queue, words: list[str]) -> None:
     """Nothing is done, status 2 and what to add; with nothing to do there is nothing to confirm."""
@@ -87,6 +101,18 @@ async def test_requeue_all(queue: zqueue.Queue) -> None:
     ended = await about(queue, "requeue", "--all", "--yes", "--json")
     assert (ended.status, ended.documents) == (0, [{"requeued": 1050, "dry_run": False}])
     assert await counts(queue) == (1050, 0, 0, 0)
+
+
+async def test_requeue_all_ends_though_the_jobs_die_again(queue: zqueue.Queue) -> None:
+    """Those that die meanwhile are not requeued again and again."""
+    await seed(queue, dead=[zqueue.NewJob(None) for _ in range(1500)])
+
+    async def bury(_job: zqueue.Job[Any]) -> None:
+        raise zqueue.Bury("again")
+
+    async with working(zqueue.Worker(queue, bury)):
+        ended = await about(queue, "requeue", "--all", "--yes", "--json")
+    assert ended.documents == [{"requeued": 1500, "dry_run": False}]
 
 
 async def test_requeue_takes_ids_or_all(queue: zqueue.Queue) -> None:

@@ -72,6 +72,15 @@ async def test_an_error_in_the_module_shows_where_it_is(app: Path) -> None:
     assert worker.err[-1] == "ModuleNotFoundError: No module named 'no_such_library'"
 
 
+async def test_a_queue_that_it_may_not_work_on(app: Path, queue: zqueue.Queue, valkey: Server) -> None:
+    """Is told in a line, with status 2: here it has other shards."""
+    async with zqueue.Queue(queue.name, valkey.url, shards=2) as other:
+        await other.stats()
+    async with running("worker", "app:queue", cwd=app, ZQUEUE_URL=valkey.url) as worker:
+        assert await worker.ended() == 2
+    assert worker.err[-1] == f"Error: queue {queue.name!r} has 2 shards, not 1"
+
+
 async def test_a_queue_without_a_url_is_told(app: Path) -> None:
     """Before anything runs."""
     async with running("worker", "app:queue", cwd=app) as worker:

@@ -117,7 +117,6 @@ async def keep_running(command: Sequence[str], count: int) -> int:
 
 def stand_by_parent(descriptor: int) -> None:
     """In a child that has loaded: say so, and stop in order when the parent ends."""
-    os.set_inheritable(descriptor, False)  # a handler's own programs shall not hold it
     with contextlib.suppress(OSError):  # the parent has ended already, which is read next
         os.write(descriptor, _LOADED)
 
