@@ -15,7 +15,7 @@ from zqueue.endings import Endings
 from zqueue.keys import Keys
 from zqueue.producer import Durability, Producer
 
-_FIRED: Final = re.compile(r"(.+)@\d{4}-\d\d-\d\dT[\d:.]+Z")
+_FIRED: Final = re.compile(r"(.+?)(@\d{4}-\d\d-\d\dT[\d:.]+Z)+", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
