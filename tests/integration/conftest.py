@@ -25,6 +25,24 @@ async def bench(any_server: Server) -> AsyncIterator[Bench]:
 
 
 @pytest.fixture
+async def rated(bench: Bench) -> Bench:
+    """A bench whose group `g` may start ten jobs a second, one at a time; no token."""
+    await bench.limit("g", rate=10)
+    await bench.tokens()
+    return bench
+
+
+@pytest.fixture
+async def capped(bench: Bench) -> Bench:
+    """A bench with jobs a to e of group `g`, of which two may run at a time, and do; no token."""
+    await bench.limit("g", most=2)
+    await bench.put(*"abcde", group="g")
+    assert await bench.claim_ids() == ["a", "b"]
+    await bench.tokens()
+    return bench
+
+
+@pytest.fixture
 async def any_queue(any_server: Server) -> AsyncIterator[zqueue.Queue]:
     """A queue of the test's own on each kind of server; its keys are checked when the test ends."""
     async with zqueue.Queue(unique_name(), any_server.url) as fresh:

@@ -12,6 +12,7 @@ from zqueue.connect import Address, Link
 from zqueue.envelope import NewJob
 from zqueue.job import Job, Priority
 from zqueue.keys import Keys
+from zqueue.limits import encode_limit
 from zqueue.replies import Claimed, Settled
 from zqueue.sending import ask
 from zqueue.testing import FakeClock
@@ -109,10 +110,10 @@ class Bench:
         _now, answers = await self.run(self.commands.enqueue(producer, nonce, encoded))
         return [each - self.start_us if isinstance(each, int) else each for each in answers]
 
-    async def put(self, *ids: str, at: float = 0, lane: int = 1) -> None:
+    async def put(self, *ids: str, at: float = 0, lane: int = 1, group: str | None = None) -> None:
         """Schedule jobs named *ids*, each with its id as payload, at a time counted from the start, in one lane."""
         when = self.clock.now() + timedelta(microseconds=self.at(at) - self.clock.now_us())
-        jobs = [NewJob(each, id=each, at=when, priority=Priority(lane)) for each in ids]
+        jobs = [NewJob(each, id=each, at=when, priority=Priority(lane), group=group) for each in ids]
         assert await self.enqueue(*jobs) == [round(at * S)] * len(ids)
 
     async def claim(
@@ -146,11 +147,18 @@ class Bench:
         """Renew leases."""
         return await self.run(self.commands.extend([(each.encode(), token) for each in ids], lease_us))
 
+    async def limit(
+        self, group: str | None, *, rate: float | None = None, per: float = 1, burst: int = 1, most: int | None = None
+    ) -> None:
+        """Set the limit of a group, or (None) of the queue: *rate* in *per* seconds, at *most* so many at a time."""
+        await self.run(self.commands.limit(*encode_limit(group, rate, per, burst, most)))
+
     async def cancel(self, *ids: str) -> list[bool]:
         """Take jobs away."""
         return await self.run(self.commands.cancel(ids))
 
 
-def envelopes(ids: Sequence[str], lane: int = 1) -> dict[str, bytes]:
+def envelopes(ids: Sequence[str], lane: int = 1, group: str = "") -> dict[str, bytes]:
     """What `jobs` holds of jobs that `Bench.put` made."""
-    return {each: b'%d{"payload":"%b"}' % (lane, each.encode()) for each in ids}
+    named = b'"group":"%b",' % group.encode() if group else b""
+    return {each: b'%d{%b"payload":"%b"}' % (lane, named, each.encode()) for each in ids}

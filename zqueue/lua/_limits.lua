@@ -27,7 +27,7 @@ local function allowance(group, now)
   end
   if interval then
     local since = opening(group, now, interval, burst)
-    local rated = math.ceil(since) > now and 0 or math.min(burst, math.floor((now - since) / interval + 0.001) + 1)
+    local rated = math.ceil(since) > now and 0 or math.min(burst, math.floor((now - since + 0.25) / interval) + 1)
     if rated <= most then most, opens = rated, math.ceil(since) end
   end
   return most, opens

@@ -69,17 +69,18 @@ local function open_gates()
   for _, group in ipairs(call('ZRANGE', GATES, '-inf', int(now), 'BYSCORE', 'LIMIT', 0, 100)) do
     repeat
       local free, opens = allowance(group, now)
-      local page, ids, dues = math.min(free, limit - taken, budget), {}, {}
+      local page = math.min(free, limit - taken, budget)
       if page == 0 and free > 0 then return end
-      local members = waiting(group, page)
-      for n, member in ipairs(members) do dues[n], ids[n] = unpark(member) end
-      look(PARKED, members, ids, dues, group)
-      if free == 0 and opens < math.huge then
-        call('ZADD', GATES, int(opens), group)
-      elseif #ids == 0 then
+      local members, ids, dues = waiting(group, math.max(page, 1)), {}, {}
+      if #members == 0 or free == 0 and opens == math.huge then
         call('ZREM', GATES, group)
+      elseif free == 0 then
+        call('ZADD', GATES, int(opens), group)
+      else
+        for n, member in ipairs(members) do dues[n], ids[n] = unpark(member) end
+        look(PARKED, members, ids, dues, group)
       end
-    until #ids == 0
+    until free == 0 or #members == 0
   end
 end
 
