@@ -14,10 +14,11 @@ import secrets
 import time
 from typing import Any, Final
 
+from zqueue.clock import instant_us
 from zqueue.commands import CAP_S, CHUNK, Call
 from zqueue.connect import LinkLost
 from zqueue.connected import Connected
-from zqueue.errors import CorruptJob, QueueUnavailable
+from zqueue.errors import CorruptJob, InvalidJob, QueueUnavailable
 from zqueue.recurring import plan
 from zqueue.replies import Claimed, Fire
 from zqueue.runs import Ending, Reservation, Runs, Settings
@@ -180,11 +181,11 @@ class Poller:
         calls: list[Call[Any]] = []
         fires, self._fires = self._fires, []
         for fire in fires:
-            now_us = self._queue.server_clock.now_us()
+            now_us = instant_us("now", self._queue.now())
             try:
                 next_us, jobs = plan(fire, now_us)
-            except CorruptJob as corrupt:
-                _LOG.error("%s; it is left alone for a minute", corrupt)
+            except (CorruptJob, InvalidJob) as error:  # it does not decode; it has no slot any more
+                _LOG.error("%s; it is left alone for a minute", error)
                 next_us, jobs = now_us + _POSTPONED_US, []
             calls.append(self._commands.fire(fire.name, fire.slot, next_us, jobs))
         return calls

@@ -12,6 +12,7 @@ import pytest
 import zqueue
 from tests.conftest import unique_name
 from tests.queue_state import faults
+from zqueue.clock import instant_us
 from zqueue.embedded import Server
 from zqueue.recurring import Recurring
 from zqueue.schedule import Misfire
@@ -201,6 +202,18 @@ async def test_years_that_were_missed_cost_one_job(timed: zqueue.Queue, clock: F
     async with asyncio.timeout(10):
         assert await zqueue.Worker(timed, ran).tick() == 1
     assert ran.slots == [NINE + timedelta(days=3650)]
+
+
+async def test_the_test_s_clock_alone_says_what_is_due(
+    timed: zqueue.Queue, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time stands still until it is moved, however long the worker takes between finding a slot and firing it."""
+    await timed.recur("x", HOURLY, 0)
+    clock.travel_to(NINE)
+    monkeypatch.setattr(timed.server_clock, "now_us", lambda: instant_us("later", NINE + 2 * HOUR))
+    ran = Ran()
+    assert await zqueue.Worker(timed, ran).tick() == 1
+    assert ran.slots == [NINE]
 
 
 async def test_a_paused_queue_makes_no_jobs(timed: zqueue.Queue, clock: FakeClock) -> None:

@@ -89,6 +89,19 @@ async def test_a_slot_at_no_time_of_ours_moves_on(any_server: Server, score: str
         assert [each.next_at for each in await queue.recurring()] == [NINE + timedelta(hours=1)]
 
 
+async def test_a_schedule_without_a_further_slot_is_left_alone(
+    any_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the last hour of the year 9999, say: it is told, and the worker lives."""
+    clock, ran = FakeClock(datetime.max.replace(tzinfo=UTC)), list[str]()
+    async with zqueue.Queue(unique_name(), any_server.url, clock=clock) as queue:
+        await put(queue, b"x", GOOD, 0)
+        await queue.enqueue(0, id="beside")
+        await zqueue.Worker(queue, lambda job: ran.append(job.id)).run(burst=True)
+    assert ran == ["beside"]
+    assert "every 1:00:00 has no slot after 9999-12-31" in caplog.text
+
+
 async def test_a_slot_that_never_comes_is_shown(any_server: Server) -> None:
     """Infinity is the last moment there is; to say the schedule with other times gives it one that comes."""
     clock = FakeClock(NINE)
