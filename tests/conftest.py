@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,15 @@ import zqueue
 from tests.servers.cluster import ClusterServers
 from tests.servers.sentinel import SentinelServers
 from zqueue.embedded import Server, find_binary
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Write out the halves of surrogate pairs that a test logs: workers of pytest-xdist cannot send them on."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report
+
 
 SERVERS = ("valkey", "redis-7.0", "redis-6.2")
 """The kinds of one server that the suite knows; the README names the versions it ran on."""

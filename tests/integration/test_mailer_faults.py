@@ -19,7 +19,7 @@ SHORT = b"Subject: short\r\n\r\n.a\r\n..b\r\n"
 LONG = b"Subject: long\r\n\r\n" + (b"." + b"x" * 76 + b"\r\n") * 200_000
 """15 MB: more than the buffers of both kernels, so that nobody can have written all of it to a server that stopped."""
 
-IMPATIENT = Timeouts(command=0.6, data=0.6, block=0.6, dot=0.6, before_dot=20, quit=0.3)
+IMPATIENT = Timeouts(command=0.6, reset=0.6, data=0.6, block=0.6, dot=0.6, before_dot=20, quit=0.3)
 PATIENT = Timeouts(command=30, data=30, block=30, dot=30, before_dot=60, quit=1)
 ANN, BOB = "ann@example.org", "bob@example.org"
 
