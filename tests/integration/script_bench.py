@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -152,6 +152,20 @@ class Bench:
     ) -> None:
         """Set the limit of a group, or (None) of the queue: *rate* in *per* seconds, at *most* so many at a time."""
         await self.run(self.commands.limit(*encode_limit(group, rate, per, burst, most)))
+
+    async def listen(self, work: Coroutine[Any, Any, Any]) -> list[bytes]:
+        """What is published on the channel of ended jobs while *work* is done."""
+        heard: list[bytes] = []
+        ear = Link(self._address)
+        try:
+            await ear.send(("SUBSCRIBE", self.keys.ended))
+            await work
+            await self.raw("PUBLISH", self.keys.ended, b"that is all")
+            while (message := (await ear.receive())[2]) != b"that is all":
+                heard.append(message)
+        finally:
+            await ear.close()
+        return heard
 
     async def cancel(self, *ids: str) -> list[bool]:
         """Take jobs away."""
