@@ -39,7 +39,8 @@ class Bench:
         self.start_us = self.clock.now_us()
         self.keys = Keys(name)
         self.commands = Commands(self.keys, self.clock)
-        self.link = Link(Address(url), key=self.keys.wake)
+        self._address = Address(url)
+        self.link = Link(self._address, key=self.keys.wake)
         self.clean = True
         self._nonce = 0
 
@@ -156,7 +157,7 @@ class Bench:
     async def listen(self, work: Coroutine[Any, Any, Any]) -> list[bytes]:
         """What is published on the channel of ended jobs while *work* is done."""
         heard: list[bytes] = []
-        ear = Link(self._address)
+        ear = Link(self._address, key=self.keys.wake)
         try:
             await ear.send(("SUBSCRIBE", self.keys.ended))
             await work
