@@ -173,6 +173,15 @@ async def test_pages_follow_each_other(queue: zqueue.Queue) -> None:
     assert ([job["id"] for job in rest.documents], rest.err) == (["2", "3", "4"], "")
 
 
+async def test_pages_of_parked_jobs(queue: zqueue.Queue) -> None:
+    """They come last, and a page may start among them."""
+    await queue.set_limit("g/h", concurrency=1)
+    await seed(queue, leased=[zqueue.NewJob(None, f"{n}", group="g/h") for n in range(4)], lease=3600)
+    first = (await about(queue, "jobs", "--limit", "1", "--json")).documents
+    rest = (await about(queue, "jobs", "--after", first[0]["cursor"], "--json")).documents
+    assert [(job["id"], job["parked"]) for job in first + rest] == [("1", True), ("2", True), ("3", True)]
+
+
 async def test_all_jobs_however_many(queue: zqueue.Queue) -> None:
     """More than a page of the server's, once each, in order."""
     ids = [f"{n:04}" for n in range(2300)]

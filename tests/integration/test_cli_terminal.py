@@ -26,7 +26,7 @@ ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
-    """A command at a terminal of 160 columns.
+    """A command at a terminal.
 
     Attributes:
         screen: All it wrote so far, escape sequences included.
@@ -64,10 +64,12 @@ class Terminal:
 
 
 @contextlib.asynccontextmanager
-async def terminal(queue: zqueue.Queue, *arguments: str, **variables: str) -> AsyncIterator[Terminal]:
+async def terminal(
+    queue: zqueue.Queue, *arguments: str, columns: int = 160, **variables: str
+) -> AsyncIterator[Terminal]:
     """Run ``python -m zqueue ARGUMENTS`` about a queue at a terminal for the length of the block."""
     master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     inherited = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
     own = {"ZQUEUE_URL": queue.address.shown, "ZQUEUE_QUEUE": queue.name, "TERM": "xterm-256color"}
     process = await asyncio.create_subprocess_exec(
@@ -111,6 +113,17 @@ async def test_jobs_are_a_table(queue: zqueue.Queue) -> None:
     assert '{"to":"you"}' in rows[0]
     assert '"[red]no markup[/red] \\u001b[2J\\x9b31m :boom:"' in rows[1]
     assert "\x1b[31mseeded" in shown.screen
+
+
+async def test_ids_are_whole_on_a_narrow_terminal(queue: zqueue.Queue) -> None:
+    """Each job is one line of 80 columns: what is cut is the payload, and the error."""
+    dead = [zqueue.NewJob("long " * 50, name="send") for _ in range(3)]
+    await seed(queue, dead=dead)
+    async with terminal(queue, "jobs", "--state", "dead", columns=80) as shown:
+        _, lines = await shown.ended()
+    _heading, *rows = [line for line in lines if line]
+    assert [row.split()[0] for row in rows] == [job.id for job in await queue.jobs(zqueue.JobState.DEAD)]
+    assert [row for row in rows if len(row) > 80 or not row.endswith("…")] == []
 
 
 async def test_no_color(queue: zqueue.Queue) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zqueue.cli.messages import clean
+from zqueue.cli.messages import clean, tell
 from zqueue.cli.printing import encode, plain
 from zqueue.cli.tables import friendly, length
 
@@ -48,6 +48,12 @@ def test_what_others_stored_cannot_write_to_the_terminal() -> None:
     assert clean("\x1b[2Jhi\x9b31m\x07\u202e Grüße 你好") == "\\x1b[2Jhi\\x9b31m\\x07\\u202e Grüße 你好"
     assert friendly("error", "boom\x1b[0m", NOW) == "boom\\x1b[0m"
     assert friendly("payload", {"a": "\x7f\x9b"}, NOW) == '{"a":"\\x7f\\x9b"}'
+
+
+def test_neither_can_it_by_a_message(capsys: pytest.CaptureFixture[str]) -> None:
+    """Only the message's own lines are lines."""
+    tell("no job '\x1b[2J\x9b'\nand more", label="Error:")
+    assert capsys.readouterr() == ("", "Error: no job '\\x1b[2J\\x9b'\nand more\n")
 
 
 @pytest.mark.parametrize(
