@@ -28,7 +28,7 @@ local function allowance(group, now)
   if interval then
     local since = opening(group, now, interval, burst) -- exact to 0.25 us, as a score is
     local rated = math.ceil(since) > now and 0 or math.min(burst, math.floor((now - since + 0.25) / interval) + 1)
-    if rated <= most then most, opens = rated, math.ceil(since) end
+    if rated < most then most, opens = rated, math.ceil(since) end
   end
   return most, opens
 end

@@ -63,7 +63,7 @@ end
 -- These jobs run no more, and wait no more: what they held of their groups is free, and the gates of those open.
 local function let_go(ids, now)
   if #ids == 0 then return end
-  local before, freed = nil, {}
+  local freed, opened = {}, false
   for n, held in ipairs(call('HMGET', GROUPS, unpack(ids))) do
     if held then
       local group = string.match(held, '^[^%z]*')
@@ -78,15 +78,16 @@ local function let_go(ids, now)
       end
     end
   end
+  local before = next(freed) and head()
   for group, ended in pairs(freed) do
     if not waiting(group, 1)[1] then
       call('ZREM', GATES, group)
     elseif ended then
-      before = before or head()
+      opened = true
       call('ZADD', GATES, int(now), group)
     end
   end
-  if before then touch(now, before, now) end
+  if opened then touch(now, before, now) end
   local _, _, cap = limit_of('')
   if cap then nudge(now) end -- a shut queue pushes no token: the end of a run has to
 end
