@@ -98,7 +98,7 @@ async def test_children_end_with_a_parent_that_is_killed(app: Path, queue: zqueu
         await worker.says("start long")
         worker.send(signal.SIGKILL)
         assert await worker.ended() == -signal.SIGKILL
-        assert [pid for pid in pids if lives(pid)] == []
+        await wait_until(lambda: not any(map(lives, pids)), what="the end of the children")
     assert any(line.startswith("end long") for line in worker.out)
     await ended_all(queue)
 
