@@ -166,13 +166,13 @@ async def test_poison_among_slow_neighbours_is_buried_alone(valkey: Server, max_
     The dying workers are played: each claims all it may and, if the poison is among that, is never heard of again.
     """
     clock = FakeClock()
-    neighbours = sorted(f"neighbour{number}" for number in range(20))
+    neighbours = sorted(f"neighbour{number}" for number in range(99))
     async with zqueue.Queue(unique_name(), valkey.url, clock=clock) as queue:
         link = Link(queue.address)
-        await queue.enqueue_many([zqueue.NewJob(0, id=each) for each in [*neighbours[:10], "poison", *neighbours[10:]]])
+        await queue.enqueue_many([zqueue.NewJob(0, id=each) for each in [*neighbours[:50], "poison", *neighbours[50:]]])
         ended: list[str] = []
         deaths = 0
-        for turn in range(100):
+        for turn in range(300):
             token = f"{turn:016x}"
             claim = queue.shards[0].commands.claim(
                 100, 1_000_000, token, max_deliveries, solo_ok=True, worker="", kept=queue.kept
