@@ -1,5 +1,7 @@
 """A job scheduler on Redis sorted sets: schedule a job for a microsecond, run it once it is due, survive anything."""
 
+from zqueue import blocking as blocking
+from zqueue import testing as testing
 from zqueue.embedded import Server as EmbeddedServer
 from zqueue.envelope import NewJob
 from zqueue.errors import (

@@ -132,8 +132,9 @@ class Connected:
         """Those of the running event loop."""
         loop = asyncio.get_running_loop()
         if loop not in self._loops:
-            for closed in [each for each in self._loops if each.is_closed()]:
-                del self._loops[closed]
+            for other in list(self._loops):  # other threads add theirs meanwhile
+                if other.is_closed():
+                    self._loops.pop(other, None)
             self._loops[loop] = Connections(self.address, self.shards, self.server_clock, self._durability)
         return self._loops[loop]
 

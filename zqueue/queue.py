@@ -100,6 +100,9 @@ class Queue(Controlled):
         jobs = list(jobs)
         if not jobs:
             return []
+        for each in jobs:
+            if not isinstance(each, NewJob):
+                raise InvalidJob(f"enqueue_many takes NewJobs, not {each!r}")
         encoded = [job.encode(self.max_payload, self.keep_done_us) for job in jobs]
         await self.check()
         enqueued = []
@@ -162,6 +165,7 @@ class Queue(Controlled):
         group: str | None = None,
         retry: Retry | None = None,
         timeout: Duration | None = None,
+        keep_done: Duration | None = None,
     ) -> datetime:
         """Make a job at each slot of *schedule*, or change the schedule of this *name*.
 
@@ -173,10 +177,10 @@ class Queue(Controlled):
             name: 1 to 160 bytes.
             schedule: `cron` or `every`.
             after: Only slots after this moment; None for now, by the server's clock.
-            misfire: What becomes of the slots at whose time no worker ran. ``once``: one job, for the last of them;
-                ``all``: a job for each; ``skip``: none, unless the last is at most a minute late.
+            misfire: What becomes of the slots at whose time no worker ran, or none had a free slot. ``once``: one job,
+                for the last of them; ``all``: a job for each; ``skip``: none, unless the last is at most a minute late.
             task: The `name` of the jobs: the handler, or the task, that takes them.
-            priority: Of the jobs, and so *group*, *retry* and *timeout*: see `NewJob`.
+            priority: Of the jobs, and so *group*, *retry*, *timeout* and *keep_done*: see `NewJob`.
 
         Returns:
             The slot that is next.
@@ -185,12 +189,14 @@ class Queue(Controlled):
             InvalidJob: An argument is not as described; the message names it.
             QueueUnavailable: The server could not be reached. Repeating is safe.
         """
-        new = NewJob(payload, priority=priority, retry=retry, timeout=timeout, name=task, group=group)
+        new = NewJob(
+            payload, priority=priority, retry=retry, timeout=timeout, name=task, group=group, keep_done=keep_done
+        )
         times, what = encode_spec(schedule, misfire, new.envelope(self.max_payload, self.keep_done_us))
         shard = self.shard(checked_name(name))
         now_us = await self.ask(shard, shard.commands.time())
-        start = moment(now_us) if after is None else after
-        slot_us = instant_us("after", schedule.next_after(start))
+        start = moment(now_us if after is None else instant_us("after", after))
+        slot_us = instant_us("a slot", schedule.next_after(start))
         call = shard.commands.recur(name, times, what, slot_us, forward=after is not None)
         next_us = await self.ask(shard, call)
         return moment(next_us)

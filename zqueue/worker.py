@@ -19,6 +19,10 @@ from zqueue.handler import Handler, Middleware
 from zqueue.job import JobState
 from zqueue.queue import Queue
 from zqueue.runs import Settings
+from zqueue.tasks import Task
+
+Taker = Handler | Task[..., Any]
+"""Takes jobs, each as it is, or each with its payload as arguments."""
 
 
 class Worker:
@@ -26,8 +30,8 @@ class Worker:
 
     Args:
         queue: Where they come from.
-        handler: Takes each job; or a mapping from job names to handlers; None for the tasks of the queue. A job of a
-            name that is not among them is given back for another worker.
+        handler: Takes each job; or a mapping from job names to handlers, or tasks; None for the tasks of the queue. A
+            job of a name that is not among them is given back for another worker.
         concurrency: Jobs at the same time.
         lease: How long after this worker's death its jobs are given to another one. Renewed every third of it.
         drain: How long a stopping worker lets its jobs run on before it cancels them and gives them back.
@@ -44,7 +48,7 @@ class Worker:
     def __init__(
         self,
         queue: Queue,
-        handler: Handler | Mapping[str, Handler] | None = None,
+        handler: Taker | Mapping[str, Taker] | None = None,
         *,
         concurrency: int = 100,
         lease: Duration = timedelta(seconds=10),
@@ -56,6 +60,10 @@ class Worker:
         for what, count in (("concurrency", concurrency), ("max_deliveries", max_deliveries)):
             if type(count) is not int or count < 1:
                 raise InvalidJob(f"{what} must be a whole number of at least 1, not {count!r}")
+        known = handler.values() if isinstance(handler, Mapping) else [] if handler is None else [handler]
+        functions = {"a handler": known, "a middleware": middleware, "lifespan": [lifespan] if lifespan else []}
+        for what, each in ((what, each) for what, some in functions.items() for each in some if not callable(each)):
+            raise InvalidJob(f"{what} must be callable, not {each!r}")
         lease_us = duration_us("lease", lease)
         if lease_us < 100_000:
             raise InvalidJob(f"a lease must be at least 0.1 s long, not {lease}")
@@ -64,8 +72,8 @@ class Worker:
         self._lifespan = lifespan
         self._settings = Settings(
             worker=secrets.token_hex(8),
-            handlers=handler if isinstance(handler, Mapping) else {},
-            handler=None if isinstance(handler, Mapping) else handler,
+            handlers={name: _plain(each) for name, each in handler.items()} if isinstance(handler, Mapping) else {},
+            handler=None if handler is None or isinstance(handler, Mapping) else _plain(handler),
             concurrency=concurrency,
             lease_us=lease_us,
             drain_s=duration_us("drain", drain) / 1e6,
@@ -139,6 +147,11 @@ class Worker:
         if not self.queue.tasks:
             raise InvalidJob(f"the worker of queue {self.queue.name!r} has no handler, and the queue no tasks")
         return replace(self._settings, handlers={name: task.handler for name, task in self.queue.tasks.items()})
+
+
+def _plain(handler: Taker) -> Handler:
+    """A task is called with its own arguments: what takes a job is its handler."""
+    return handler.handler if isinstance(handler, Task) else handler
 
 
 def run(*workers: Worker) -> None:

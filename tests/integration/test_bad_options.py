@@ -56,6 +56,7 @@ REFUSED: list[tuple[Call, str]] = [
     (new(payload=object()), "the payload is not JSON: Type is not JSON serializable: object"),
     (lambda queue: queue.enqueue(1, group=""), "group must be 1 to 200 bytes long, not 0"),
     (lambda queue: queue.enqueue(1, on_conflict="ignore"), "on_conflict must be keep, replace or raise, not 'ignore'"),
+    (lambda queue: queue.enqueue_many([{"payload": 1}]), "enqueue_many takes NewJobs, not {'payload': 1}"),
     # one job
     (lambda queue: queue.reschedule("x"), "give at or delay"),
     (lambda queue: queue.reschedule("x", at=AWARE, delay=5), "give at or delay, not both"),
@@ -86,6 +87,8 @@ REFUSED: list[tuple[Call, str]] = [
     (recur(schedule="0 9 * * *"), r"a schedule comes from cron\(...\) or every\(...\), not '0 9 \* \* \*'"),
     (recur(schedule=None), r"a schedule comes from cron\(...\) or every\(...\), not None"),
     (recur(misfire="twice"), "misfire must be one of skip, once, all, not 'twice'"),
+    (recur(after=NAIVE), "after must be an aware datetime; 2040-01-01T00:00:00 has no time zone"),
+    (recur(after=5), "after must be an aware datetime, not 5"),
     (recur(task="a\tb"), r"name holds a control character: 'a\\tb'"),
     (recur(group=""), "group must be 1 to 200 bytes long, not 0"),
     (recur(priority=9), "priority must be a Priority, not 9"),
@@ -165,6 +168,10 @@ MADE_BADLY: list[tuple[Callable[[], Any], str]] = [
     (lambda: Worker(Queue("q"), print, lease=0.05), "a lease must be at least 0.1 s long, not 0.05"),
     (lambda: Worker(Queue("q"), print, lease="10s"), "lease must be a timedelta or seconds, not '10s'"),  # type: ignore[arg-type]
     (lambda: Worker(Queue("q"), print, drain=-1), "drain must be between 0 and 1,000 years, not -1"),
+    (lambda: Worker(Queue("q"), "send"), "a handler must be callable, not 'send'"),  # type: ignore[arg-type]
+    (lambda: Worker(Queue("q"), {"send": None}), "a handler must be callable, not None"),  # type: ignore[dict-item]
+    (lambda: Worker(Queue("q"), print, middleware=[None]), "a middleware must be callable, not None"),  # type: ignore[list-item]
+    (lambda: Worker(Queue("q"), print, lifespan=5), "lifespan must be callable, not 5"),  # type: ignore[arg-type]
 ]
 
 

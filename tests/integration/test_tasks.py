@@ -365,3 +365,19 @@ async def test_blocking_inside_an_event_loop_is_refused(timed: zqueue.Queue) -> 
     with pytest.raises(zqueue.ZQueueError, match="await the asynchronous one"):
         double.blocking.recur("hourly", zqueue.every(HOUR), 1)
     assert (await timed.stats()).scheduled == 0
+
+
+async def test_a_task_in_a_mapping_is_called_with_its_arguments(queue: zqueue.Queue) -> None:
+    """A worker may be given tasks by other names than their own; a schedule's task may keep its result."""
+    got: list[int] = []
+
+    @queue.task(name="double", keep_done=60)
+    async def double(number: int) -> int:
+        got.append(number)
+        return 2 * number
+
+    job = await queue.enqueue({"args": [4], "kwargs": {}}, name="twice", id="j")
+    assert job.created
+    assert await zqueue.Worker(queue, {"twice": double}).tick() == 1
+    await double.recur("often", zqueue.every(60), 5)
+    assert (got, [each.task for each in await queue.recurring()]) == ([4], ["double"])
