@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import coverage
 import orjson
 from click.testing import CliRunner
 
@@ -109,6 +110,14 @@ class Program:
         return status
 
 
+def measured() -> dict[str, str]:
+    """The environment in which a program takes part in this run's measuring of coverage, if there is one."""
+    measuring = coverage.Coverage.current()
+    if measuring is None:
+        return {}
+    return {"COVERAGE_PROCESS_START": str(ROOT / "pyproject.toml"), "COVERAGE_FILE": str(measuring.config.data_file)}
+
+
 @contextlib.asynccontextmanager
 async def running(*arguments: str, cwd: Path, **variables: str) -> AsyncIterator[Program]:
     """Run ``python -m zqueue ARGUMENTS`` for the length of the block; killed at its end if it still runs."""
@@ -116,7 +125,7 @@ async def running(*arguments: str, cwd: Path, **variables: str) -> AsyncIterator
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "zqueue", *arguments),
         cwd=cwd,
-        env=inherited | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | variables,
+        env=inherited | measured() | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | variables,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -175,6 +175,13 @@ async def test_one_job_is_told_by_its_name(queue: zqueue.Queue) -> None:
     assert await about(queue, "cancel", "dead") == (0, "dead\tcancelled\t\n", "")
 
 
+async def test_one_of_the_ids_is_none(queue: zqueue.Queue) -> None:
+    """The command is wrong, and says which."""
+    await queue.enqueue(None, id="x", at=LATER)
+    ended = await about(queue, "cancel", "x", "y" * 201)
+    assert (ended.status, ended.out, ended.err) == (2, "", "Error: id must be 1 to 200 bytes long, not 201\n")
+
+
 async def test_a_job_that_changes_meanwhile(queue: zqueue.Queue) -> None:
     """What could not be done is not said to be done, though it could be by the time that the job is looked at."""
 

@@ -90,6 +90,18 @@ async def test_a_child_that_dies_is_started_again(app: Path, queue: zqueue.Queue
     )
 
 
+async def test_a_stop_does_not_wait_for_a_restart(app: Path, queue: zqueue.Queue, valkey: Server) -> None:
+    """It ends at once, and tells how the child had died."""
+    async with running("worker", "app:queue", "--processes", "2", cwd=app, ZQUEUE_URL=valkey.url) as worker:
+        for count, delay in ((2, "0.2"), (3, "0.4"), (4, "0.8")):
+            pids = await started(worker, count)
+            os.kill(pids[0 if count == 2 else -1], signal.SIGKILL)
+            await worker.says(f"is started again in {delay} s")
+        worker.send(signal.SIGTERM)
+        assert await worker.ended() == 128 + signal.SIGKILL
+    assert len(await started(worker, 4)) == 4
+
+
 async def test_children_end_with_a_parent_that_is_killed(app: Path, queue: zqueue.Queue, valkey: Server) -> None:
     """In order: what runs is finished."""
     async with running("worker", "app:queue", "--processes", "2", cwd=app, ZQUEUE_URL=valkey.url) as worker:

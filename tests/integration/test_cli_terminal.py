@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import zqueue
-from tests.command_line import ROOT
+from tests.command_line import ROOT, measured
 from tests.conftest import wait_until
 from zqueue.testing import seed
 
@@ -75,7 +75,7 @@ async def terminal(
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "zqueue", *arguments),
         cwd=ROOT,
-        env=inherited | own | variables,
+        env=inherited | measured() | own | variables,
         stdin=slave,
         stdout=slave,
         stderr=slave,

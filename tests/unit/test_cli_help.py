@@ -67,6 +67,20 @@ def test_a_command_that_is_none() -> None:
     assert "No such command 'stat'" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("status", "words", "as_exit_status"),
+    [
+        (0, "ended with status 0", 0),
+        (7, "ended with status 7", 7),
+        (-9, "was killed by SIGKILL", 137),
+        (-250, "was killed by signal 250", 378),
+    ],
+)
+def test_how_a_child_ended(status: int, words: str, as_exit_status: int) -> None:
+    """In words, and as a shell says it."""
+    assert (exits.describe(status), exits.of_process(status)) == (words, as_exit_status)
+
+
 @pytest.mark.parametrize("library", ["click", "rich"])
 def test_without_the_extra_it_says_what_to_install(library: str) -> None:
     """One line, and status 1."""

@@ -11,7 +11,7 @@ import click
 
 from zqueue.cli import exits
 from zqueue.cli.messages import tell
-from zqueue.errors import DuplicateJob, InvalidJob, JobNotFound, QueueUnavailable, ZQueueError
+from zqueue.errors import DuplicateJob, InvalidJob, QueueUnavailable, ZQueueError
 
 
 class Failure(click.ClickException):
@@ -64,8 +64,6 @@ def refuse(error: ZQueueError) -> NoReturn:
     message = str(error)
     if isinstance(error, QueueUnavailable):
         raise Unreachable(message, "check --url (or ZQUEUE_URL); `zqueue server` starts one here") from error
-    if isinstance(error, JobNotFound):
-        raise NotFound(message) from error
     if isinstance(error, DuplicateJob):
         raise WrongState(message, f"look at it: zqueue show {error.job_id}") from error
     if isinstance(error, InvalidJob):
