@@ -90,9 +90,11 @@ class Proxy:
     plan: Plan = nothing
     requests: list[tuple[Request, Fault | float | None]] = field(default_factory=list)
     _listener: asyncio.Server | None = None
+    _socket: str = ""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
+        self._socket = str(self.server.socket)
         self._listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         return self
 
@@ -144,7 +146,7 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            answers, server = await asyncio.open_unix_connection(str(self.server.socket))
+            answers, server = await asyncio.open_unix_connection(self._socket)
         except OSError:
             return
         incoming = asyncio.create_task(reader.read(1 << 16))
