@@ -94,7 +94,7 @@ class Poller:
             delay = _RECONNECT_S[0]
             if burst and claimed == 0 and pause and not self._place.busy and not self._place.endings:
                 break
-            if pause:
+            if pause and not self._stopping:  # told while the queue was checked: the step has forgotten the signal
                 await self.wait(pause)
         return total
 

@@ -302,3 +302,19 @@ async def test_no_connection_is_left(queue: zqueue.Queue) -> None:
     async with asyncio.timeout(5):
         while await clients() > before:  # noqa: ASYNC110 - the server sends no events
             await asyncio.sleep(0.01)
+
+
+async def test_a_stop_that_comes_while_the_queue_is_checked(
+    queue: zqueue.Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is heeded at once, not after the first sleep."""
+    worker = zqueue.Worker(queue, Noting(queue))
+    plain = queue.check
+
+    async def check() -> None:
+        await plain()
+        worker.stop()
+        worker.stop()
+
+    monkeypatch.setattr(queue, "check", check)
+    await asyncio.wait_for(worker.run(), 2)
