@@ -1,4 +1,5 @@
 -- _places: where a job is, and how it leaves.
+local POISON = '%d:poison: its worker died or lost its lease on each of %d deliveries'
 
 -- Where a job is: its state, the sorted set, its member there, and its score (parked: when it is due). Nothing when it
 -- is in none: an envelope whose id is in no set is no job.
@@ -30,10 +31,9 @@ local function forget(set, ids)
   for _, hash in ipairs({JOBS, CLAIMS, ATTEMPTS, PROGRESS, RESULTS}) do call('HDEL', hash, unpack(ids)) end
 end
 
--- A job goes among the dead, with its attempts entry.
+-- A job that has left its place goes among the dead, with its attempts entry.
 local function bury(id, failed, now)
   for _, hash in ipairs({CLAIMS, PROGRESS}) do call('HDEL', hash, id) end
-  let_go({id}, now)
   call('ZADD', DEAD, int(now), id)
   call('HSET', ATTEMPTS, id, failed)
 end

@@ -26,16 +26,15 @@ end
 local function look(set, members, ids, dues, group)
   if #ids == 0 then return end
   local envelopes, entries = call('HMGET', JOBS, unpack(ids)), call('HMGET', CLAIMS, unpack(ids))
-  local failed, leaving, gone = call('HMGET', ATTEMPTS, unpack(ids)), {}, {}
+  local failed, leaving, gone, ended = call('HMGET', ATTEMPTS, unpack(ids)), {}, {}, {} -- gone: without an envelope
   for n, id in ipairs(ids) do
     local envelope, _, deliveries, first_due = envelopes[n], parse(entries[n])
     local last, leaves = deliveries > 0 and deliveries + 1 >= most, set ~= LEASED
     if not envelope then
-      gone[#gone + 1] = id
+      gone[#gone + 1], ended[#ended + 1] = id, id
     elseif deliveries >= most then
-      leaves = true
-      bury(id, failures(failed[n]) .. ':poison: its worker died or lost its lease on each of ' .. deliveries
-        .. ' deliveries', now)
+      ended[#ended + 1], leaves = id, true
+      bury(id, string.format(POISON, failures(failed[n]), deliveries), now)
     elseif last and not solo then -- its last delivery: wait for a worker without another one
       leaves = group ~= nil
       if group then call('HDEL', GROUPS, id) end
@@ -50,7 +49,7 @@ local function look(set, members, ids, dues, group)
   budget = budget - #ids
   if #leaving > 0 then call('ZREM', set, unpack(leaving)) end
   forget(set, gone)
-  let_go(gone, now)
+  let_go(ended, now)
 end
 
 -- What is due in a set, page by page.
