@@ -64,37 +64,46 @@ def server_binary(kind: str) -> str:
     return found
 
 
-@contextlib.contextmanager
-def _serving(kind: str, request: pytest.FixtureRequest) -> Iterator[Servers]:
-    """One of `TOPOLOGIES`; a Cluster and sentinels are shared by the whole run."""
+@pytest.fixture(scope="session")
+def start_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
+    """The server of a kind, which is started when it is first asked for, and stopped when the run ends."""
+    servers: dict[str, Server] = {}
+    with contextlib.ExitStack() as running:
+
+        def start(kind: str) -> Server:
+            if kind not in servers:
+                server = Server(tmp_path_factory.mktemp(kind), binary=server_binary(kind))
+                servers[kind] = running.enter_context(server)
+            return servers[kind]
+
+        yield start
+
+
+def _serving(kind: str, request: pytest.FixtureRequest) -> Servers:
+    """One of `TOPOLOGIES`, shared by the whole run."""
     if kind in ("cluster", "sentinel"):
         shared: ClusterServers | SentinelServers = request.getfixturevalue(f"{kind}_servers")
-        yield shared
-    else:
-        folders: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
-        with Server(folders.mktemp(kind), binary=server_binary(kind)) as server:
-            yield server
+        return shared
+    start: Callable[[str], Server] = request.getfixturevalue("start_once")
+    return start(kind)
 
 
 @pytest.fixture(scope="session")
-def valkey(request: pytest.FixtureRequest) -> Iterator[Servers]:
+def valkey(request: pytest.FixtureRequest) -> Servers:
     """An embedded Valkey for the whole run."""
-    with _serving("valkey" if CHOSEN == SERVERS else CHOSEN[0], request) as servers:
-        yield servers
+    return _serving("valkey" if CHOSEN == SERVERS else CHOSEN[0], request)
 
 
 @pytest.fixture(scope="session", params=CHOSEN)
-def any_server(request: pytest.FixtureRequest) -> Iterator[Servers]:
+def any_server(request: pytest.FixtureRequest) -> Servers:
     """Each kind of server in turn, for tests of what the scripts do."""
-    with _serving(request.param, request) as servers:
-        yield servers
+    return _serving(request.param, request)
 
 
 @pytest.fixture(scope="session", params=TOPOLOGIES)
-def any_topology(request: pytest.FixtureRequest) -> Iterator[Servers]:
+def any_topology(request: pytest.FixtureRequest) -> Servers:
     """Each kind of server, a Cluster, and servers behind sentinels."""
-    with _serving(request.param, request) as servers:
-        yield servers
+    return _serving(request.param, request)
 
 
 @pytest.fixture(scope="session")

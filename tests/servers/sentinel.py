@@ -78,9 +78,15 @@ class SentinelServers:
     @property
     def master(self) -> Node:
         """Who is master, once all sentinels say the same."""
-        wait(lambda: len(self._named()) == 1, "sentinels that agree")
-        (port,) = self._named()
-        return next(node for node in self.nodes if node.port == port)
+        named: set[int] = set()
+
+        def agree() -> bool:
+            named.clear()
+            named.update(self._named())
+            return len(named) == 1
+
+        wait(agree, "sentinels that agree")
+        return next(node for node in self.nodes if node.port in named)
 
     def heal(self) -> None:
         """Thaw and restart what a test froze and killed; returns when all are there and in agreement."""

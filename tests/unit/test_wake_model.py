@@ -3,6 +3,8 @@
 `pytest -s` prints what each search found, for a broken rule the shortest way to the damage.
 """
 
+import gc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +13,17 @@ from tests.unit.exhaustive import explore
 from tests.unit.wake_model import Model
 from tests.unit.wake_worker import Rules
 
+pytestmark = pytest.mark.no_cover  # it runs nothing of the library, and would take a third longer
+
 UNGUARDED = "the invariant is broken"
+
+
+@pytest.fixture(autouse=True)
+def no_garbage() -> Iterator[None]:
+    """A search makes millions of tuples and no cycles: looking for some among them takes a fifth of its time."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.mark.parametrize(
