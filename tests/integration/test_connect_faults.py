@@ -13,7 +13,7 @@ from tests.conftest import unique_name
 from tests.integration.conftest import StartServer
 from tests.queue_state import command
 from zqueue import Queue, QueueUnavailable, sending
-from zqueue.connect import Address, Link, LinkLost
+from zqueue.connect import TIMEOUT_S, Address, Link, LinkLost
 from zqueue.embedded import Server
 
 
@@ -31,8 +31,8 @@ async def connect() -> AsyncIterator[Connect]:
     """`connect(server, timeout=...)`: a link of the test's own, which does not start the server when it is gone."""
     async with contextlib.AsyncExitStack() as stack:
 
-        def one(server: Server, **options: float) -> Link:
-            link = Link(Address(f"unix://{server.socket}"), **options)
+        def one(server: Server, *, timeout: float = TIMEOUT_S) -> Link:
+            link = Link(Address(f"unix://{server.socket}"), timeout=timeout)
             stack.push_async_callback(link.close)
             return link
 

@@ -186,7 +186,7 @@ async def test_a_failure_whose_settlement_is_lost_counts_once(
 
     proxy.plan = at("settle", [1, 2, 3], Fault.CUT_REPLY)
     await near.enqueue(0, id="x")
-    async with working(zqueue.Worker(far, handler, concurrency=1, lease=0.5)):
+    async with working(zqueue.Worker(far, handler, concurrency=1, lease=LEASE_S)):
         await drained(near)
 
     dead = await near.get("x")
