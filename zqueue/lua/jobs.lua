@@ -38,10 +38,19 @@ for n, set in ipairs(sets) do
   if after_score ~= '' and #sets > 1 and n <= after_lane then start = math.huge end
   if after_score ~= '' and (#sets == 1 or n == after_lane + 1) then start = rank_after(set) end
   if start ~= math.huge and #answer < limit then
-    for _, member in ipairs(call('ZRANGE', set, start, start + limit - #answer - 1)) do
-      local score, id = call('ZSCORE', set, member), member
-      if set == PARKED then score, id = unpark(member) end
-      answer[#answer + 1] = describe(id) or {id, state, tostring(score), tostring(n - 1), false, false, false, false}
+    local found = call('ZRANGE', set, start, start + limit - #answer - 1, 'WITHSCORES')
+    local ids, scores, columns = {}, {}, {}
+    for at = 1, #found, 2 do
+      local due, id = found[at + 1], found[at]
+      if set == PARKED then due, id = unpark(id) end
+      ids[#ids + 1], scores[#scores + 1] = id, type(due) == 'number' and int(due) or due
+    end
+    for at, hash in ipairs({JOBS, CLAIMS, ATTEMPTS, PROGRESS, RESULTS}) do
+      columns[at] = #ids > 0 and call('HMGET', hash, unpack(ids))
+    end
+    for at, id in ipairs(ids) do
+      answer[#answer + 1] = {id, set == PARKED and 'parked' or state, scores[at], columns[1][at] or tostring(n - 1),
+        columns[2][at], columns[3][at], columns[4][at], columns[5][at]}
     end
   end
 end
