@@ -45,15 +45,16 @@ end
 local function passes(id, envelope, due, now)
   local group = group_of(envelope)
   if not group then return true end
-  if closed[group] == nil then closed[group] = waiting(group, 1)[1] ~= nil end
-  if not closed[group] then
+  if closed[group] == nil then closed[group] = waiting(group, 1)[1] and 'behind others' or false end
+  if closed[group] ~= true then
     local most, opens = allowance(group, now)
-    if most > 0 then
+    if most > 0 and not closed[group] then
       start(group, id, now)
       return true
     end
     closed[group] = true
-    if opens < math.huge then call('ZADD', GATES, int(opens), group) end
+    if most > 0 then opens = now end -- those that wait have lost their gate
+    if opens < math.huge then call('ZADD', GATES, 'LT', int(opens), group) end
   end
   local member = member_of(group, envelope, due, id)
   call('ZADD', PARKED, 0, member)
