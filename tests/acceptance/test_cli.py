@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 from tests.acceptance.running import Service, run
@@ -85,6 +86,9 @@ def test_a_taken_port_stops_one_program_too(service: Service, tmp_path: Path) ->
 def test_the_log_is_one_line_per_event(service: Service) -> None:
     """Requests are logged with path and status, and what is sent is not among it."""
     service.accept(subject="hunter2", text="hunter2", scheduled_at="2100-01-01T00:00:00Z")
-    assert "path=/v1/emails status=201" in service.logged
+    deadline = time.monotonic() + 10  # it is written after the answer
+    while "path=/v1/emails status=201" not in service.logged:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     assert "hunter2" not in service.logged
     assert not json.dumps(service.logged).count("\\u001b")  # no colours where nobody sees them
