@@ -188,7 +188,7 @@ async def test_slots_that_were_missed(
     worker = zqueue.Worker(timed, ran)
 
     await run_until_idle(worker)
-    assert sorted(ran.slots) == [NINE + HOUR * count for count in fired]
+    assert sorted(filter(None, ran.slots)) == [NINE + HOUR * count for count in fired]
     clock.travel_to(NINE + 301 * HOUR)
     await run_until_idle(worker)
     assert ran.slots[len(fired) :] == [NINE + 301 * HOUR]
