@@ -7,6 +7,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
@@ -17,6 +18,11 @@ import zqueue
 from tests.servers.cluster import ClusterServers
 from tests.servers.sentinel import SentinelServers
 from zqueue.embedded import Server, find_binary
+
+
+def pytest_configure() -> None:
+    """Heed SIGINT: a shell starts what is to run in the background with it ignored, and children would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
