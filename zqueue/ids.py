@@ -40,4 +40,4 @@ class _IdSource:
 
 
 new_id: Final = _IdSource().text
-"""A new id: a UUIDv7 in 26 characters of Crockford's Base32; within a process each sorts after the one before."""
+"""Make a new id: a UUIDv7 in 26 characters of Crockford's Base32; within a process each sorts after the one before."""

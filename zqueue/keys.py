@@ -13,7 +13,11 @@ ORDER = (
     *("done", "results", "progress", "recurring", "fires", "paused", "ended"),
     *("parked", "gates", "tat", "running", "limits", "groups"),
 )
-"""The fixed KEYS list of every script; `lua/_prelude.lua` binds names to it in this order."""
+"""The fixed KEYS list of every script; `lua/_prelude.lua` binds names to it in this order.
+
+`ended` is a channel and never exists as a key. It stands here so that a Cluster whose slot is on its way from one node
+to another refuses each script at its start, and none can fail half-way.
+"""
 
 
 class Keys:

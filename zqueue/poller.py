@@ -18,12 +18,13 @@ from zqueue.clock import instant_us
 from zqueue.commands import CAP_S, CHUNK, Call
 from zqueue.connect import LinkLost
 from zqueue.connected import Connected
-from zqueue.errors import CorruptJob, InvalidJob, QueueUnavailable
+from zqueue.errors import QueueUnavailable
 from zqueue.recurring import plan
 from zqueue.replies import Claimed, Fire
-from zqueue.runs import Ending, Reservation, Runs, Settings
+from zqueue.runs import Ending, Runs, Settings
 from zqueue.sending import send
 from zqueue.shards import Shard
+from zqueue.slots import Reservation
 from zqueue.wake import Sleeper
 
 _LOG: Final = logging.getLogger("zqueue")
@@ -33,8 +34,6 @@ _SEEN_S: Final = 1.0
 _PATIENCE_S: Final = 1.0
 """How long a step is sent again to a server that refuses; then it is said, and whether to stop is looked at."""
 _RECONNECT_S: Final = (0.05, 2.0)
-_POSTPONED_US: Final = 60_000_000
-"""How long a schedule that this version cannot read is left to others."""
 
 
 class Poller:
@@ -53,6 +52,7 @@ class Poller:
         self._link = queue.link(shard)
         self._loop = asyncio.get_running_loop()
         self._runs = runs
+        self._slots = runs.slots
         self._place = runs.places[shard.index]
         self._fires: list[Fire] = []
         self._sleeper: Sleeper | None = None
@@ -142,7 +142,7 @@ class Poller:
         ]
         calls += self._firing()
         # While a server is away no slot waits for its answer: those are for the jobs of other shards.
-        reservation = self._runs.reserve(self._place, CHUNK) if claim and not self._away else Reservation()
+        reservation = self._slots.reserve(self._place.signal, CHUNK) if claim and not self._away else Reservation()
         fence = secrets.token_hex(8)
         if reservation.slots:
             calls.append(self._claim(reservation, fence))
@@ -151,7 +151,7 @@ class Poller:
         if not calls:
             return None, self._cap_s
         if not reservation.slots:
-            self._runs.step_aside(self._place)
+            self._slots.step_aside(self._place.signal)
         until = time.monotonic() + self._settings.lease_us / 1e6
         sending = asyncio.ensure_future(send(self._link, calls, patience=_PATIENCE_S))
         cancelled = await self._outlast(sending)  # the jobs of a claim cut short would be nobody's
@@ -167,7 +167,7 @@ class Poller:
                 raise refusal
         finally:
             if reservation.slots:
-                self._runs.hand_back(reservation)
+                self._slots.hand_back(reservation)
             if cancelled is not None:
                 raise cancelled
         self._away = False
@@ -178,17 +178,9 @@ class Poller:
 
         They need no memory of success: a schedule that is still due is found by the next claim.
         """
-        calls: list[Call[Any]] = []
         fires, self._fires = self._fires, []
-        for fire in fires:
-            now_us = instant_us("now", self._queue.now())
-            try:
-                next_us, jobs = plan(fire, now_us)
-            except (CorruptJob, InvalidJob) as error:  # it does not decode; it has no slot any more
-                _LOG.error("%s; it is left alone for a minute", error)
-                next_us, jobs = now_us + _POSTPONED_US, []
-            calls.append(self._commands.fire(fire.name, fire.slot, next_us, jobs))
-        return calls
+        now_us = instant_us("now", self._queue.now())
+        return [self._commands.fire(fire.name, fire.slot, *plan(fire, now_us)) for fire in fires]
 
     def _claim(self, reservation: Reservation, fence: str) -> Call[Claimed]:
         now = time.monotonic()
@@ -246,7 +238,7 @@ class Poller:
         """How many were claimed, and how long to wait."""
         count = len(claimed.deliveries)
         is_full = count == reservation.slots  # there may be more: claim again, or get in line for a slot
-        if is_full or claimed.more or claimed.fires or self._place.endings or self._runs.free <= 0:
+        if is_full or claimed.more or claimed.fires or self._place.endings or self._slots.free <= 0:
             return count, 0.0
         if self._sleeper is not None:
             self._sleeper.arm()

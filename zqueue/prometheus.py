@@ -1,9 +1,11 @@
 """Metrics for Prometheus: the size of queues, and how runs go. Needs the extra ``prometheus``.
 
-prometheus_client.REGISTRY.register(QueueCollector(queue))
+    prometheus_client.REGISTRY.register(QueueCollector(queue))
 
-runs = RunMetrics()
-worker = zqueue.Worker(queue, middleware=[runs.middleware(queue)])
+    runs = RunMetrics()
+    worker = zqueue.Worker(queue, middleware=[runs.middleware(queue)])
+
+The collector looks at queues when it is scraped; the middleware counts runs where they happen.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Queue(Controlled):
         keep_max: How many done, and how many dead, jobs are kept on a shard; applied by this queue's workers.
         replicas: How many replicas must have a job before `enqueue` returns (``WAIT``).
         fsync: Whether a job must be in the append-only file on disk, there too, before `enqueue` returns (``WAITAOF``:
-            Valkey, Redis 7.2).
+            Valkey, Redis 7.2). A server that syncs each second lets every call wait for that.
         eviction: What to do with a server that may drop keys when its memory is full: ``refuse``, or ``warn`` once.
         clock: A clock to use instead of the server's, in tests.
 
@@ -249,7 +249,8 @@ class Queue(Controlled):
         Args:
             rate: How many may start in *per*, evenly spaced.
             per: The length of time that *rate* is for.
-            burst: How many may start at once after a while without any.
+            burst: How many may start at once after a while without any. A start that is late puts off those after
+                it, and a worker is late by a millisecond or two: for more than about 50 a second, say more than 1.
             concurrency: How many may run at a time.
 
         Raises:

@@ -5,6 +5,7 @@ A spec is two lines: when (`Schedule.to_json`), and what: the misfire policy, a 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -19,6 +20,8 @@ from zqueue.replies import Fire
 from zqueue.retry import Retry
 from zqueue.schedule import MISFIRES, Misfire, Schedule, due_slots, schedule_from_json
 
+_LOG: Final = logging.getLogger("zqueue")
+_POSTPONED_US: Final = 60_000_000
 _LONGEST_NAME: Final = 160
 """Bytes; the jobs of a schedule are called NAME@SLOT, and an id has at most 200."""
 
@@ -107,11 +110,14 @@ def read_recurring(name: bytes, spec: bytes, slot_us: int) -> Recurring:
 def plan(fire: Fire, now_us: int) -> tuple[int, list[tuple[bytes, bytes, int]]]:
     """What a due schedule does: its next slot, us, and its jobs as (id, envelope, due us).
 
-    Raises:
-        CorruptJob: It does not decode.
+    One that does not decode here, or has no slot any more, is left alone for a minute: for a newer worker, or a person.
     """
-    schedule, misfire, envelope = _decode_spec(fire.name, fire.spec)
-    slots, next_slot = due_slots(schedule, moment(fire.slot_us), moment(now_us), misfire)
+    try:
+        schedule, misfire, envelope = _decode_spec(fire.name, fire.spec)
+        slots, next_slot = due_slots(schedule, moment(fire.slot_us), moment(now_us), misfire)
+    except (CorruptJob, InvalidJob) as error:
+        _LOG.error("%s; it is left alone for a minute", error)
+        return now_us + _POSTPONED_US, []
     jobs = [(fire.name + b"@" + _stamp(slot), envelope, instant_us("a slot", slot)) for slot in slots]
     return instant_us("a slot", next_slot), jobs
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from zqueue.commands import Settlement
 from zqueue.connected import Connected
@@ -23,6 +23,8 @@ from zqueue.job import Job, JobState
 from zqueue.lease import Held, LeaseKeeper
 from zqueue.replies import Delivery, Settled, read_failures
 from zqueue.shards import Shard
+from zqueue.slots import Slots
+from zqueue.tasks import Task
 
 _LOG: Final = logging.getLogger("zqueue")
 
@@ -32,9 +34,10 @@ _UNKNOWN_DELAY_US: Final = 5_000_000
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a `Worker` was told; see there. `worker` is its random id."""
+    """What a `Worker` was told; see there. `worker` is its random id, `tasks` what the handlers' options come from."""
 
     worker: str
+    tasks: Mapping[str, Task[..., Any]]
     handlers: Mapping[str, Handler]
     handler: Handler | None
     concurrency: int
@@ -74,13 +77,6 @@ class Place:
         self.busy = 0
 
 
-class Reservation(NamedTuple):
-    """Slots kept for a claim in flight, and whether it may take a job on its last delivery."""
-
-    slots: int = 0
-    solo: bool = False
-
-
 class Runs:
     """What a worker is running, and what has ended and waits to be settled.
 
@@ -88,21 +84,19 @@ class Runs:
         state: What a handler finds as its job's `state`.
 
     Attributes:
+        slots: What they have room in.
         places: By the index of the shard.
     """
 
     def __init__(self, queue: Connected, settings: Settings, state: Any = JobState.LEASED) -> None:
         self._settings = settings
         self._queue = queue
-        self._tasks = queue.tasks
         self._state = state
         self._loop = asyncio.get_running_loop()
         self._keeper = LeaseKeeper(queue.address, queue.shards, settings.lease_us, self._hear_of_loss)
         self._keeper.start()
         self._threads: ThreadPoolExecutor | None = None
-        self._busy: set[Held] = set()
-        self._reserved: list[Reservation] = []
-        self._in_turn: deque[Place] = deque()
+        self.slots = Slots(settings.concurrency)
         self._is_async = {name: is_async(each) for name, each in settings.handlers.items()}
         if settings.handler is not None:
             self._is_async[""] = is_async(settings.handler)
@@ -115,43 +109,8 @@ class Runs:
 
     @property
     def busy(self) -> bool:
-        """Whether any slot is taken."""
-        return bool(self._busy)
-
-    @property
-    def free(self) -> int:
-        """Slots that are neither taken nor reserved."""
-        return self._settings.concurrency - len(self._busy) - sum(each.slots for each in self._reserved)
-
-    def reserve(self, place: Place, most: int) -> Reservation:
-        """Slots for a claim: none while none is free, or while it is the turn of another shard, which waited longer."""
-        turn = self._in_turn
-        if self.free <= 0 or (turn and turn[0] is not place):
-            if place not in turn:
-                turn.append(place)
-            return Reservation()
-        if turn:
-            turn.popleft()
-        solo = not any(held.last for held in self._busy) and not any(each.solo for each in self._reserved)
-        reservation = Reservation(min(self.free, most), solo)
-        self._reserved.append(reservation)
-        self._call_next()
-        return reservation
-
-    def hand_back(self, reservation: Reservation) -> None:
-        """The claim is over: what it did not fill is free."""
-        self._reserved.remove(reservation)
-        self._call_next()
-
-    def step_aside(self, place: Place) -> None:
-        """Give up the turn: *place* has something else to do first."""
-        if place in self._in_turn:
-            self._in_turn.remove(place)
-            self._call_next()
-
-    def _call_next(self) -> None:
-        if self._in_turn and self.free > 0:
-            self._in_turn[0].signal.set()
+        """Whether anything runs."""
+        return bool(self.slots.busy)
 
     def start(self, shard: Shard, delivery: Delivery, fence: str, until: float) -> None:
         """Run a claimed job in a task of its own."""
@@ -179,13 +138,13 @@ class Runs:
             _LOG.warning("%s", UnknownTask(job.id, job.name))
             self._end(held, Verdict("release", _UNKNOWN_DELAY_US))
             return
-        task = self._tasks.get(job.name)
+        task = self._settings.tasks.get(job.name)
         if task is not None:
             job.timeout = job.timeout or task.timeout
         job.retry = job.retry or (task and task.retry) or self._queue.retry
         job.report = functools.partial(self._report, held)
         self._keeper.add(held)
-        self._busy.add(held)
+        self.slots.busy.add(held)
         self.places[shard.index].busy += 1
         held.task = self._loop.create_task(self._run(held, job, handler))
         # Not the last lines of _run: a task that is cancelled before its first step runs none of them.
@@ -205,16 +164,16 @@ class Runs:
     def release_all(self) -> None:
         """Cancel every run; each is given back without costing it an attempt."""
         self._releasing = True
-        for held in self._busy:
+        for held in self.slots.busy:
             if held.task is not None:
                 held.task.cancel()
 
     def abandon(self) -> None:
         """Give back what does not heed its cancellation, whatever it may still be doing."""
-        for held in self._busy:
+        for held in self.slots.busy:
             if not held.settling and not held.lost:
                 self._end(held, Verdict("release"))
-        self._busy.clear()
+        self.slots.busy.clear()
         for place in self.places:
             place.busy = 0
 
@@ -291,11 +250,11 @@ class Runs:
         if held.thread is not None and not held.thread.cancelled():
             held.thread.exception()  # seen: what a thread left behind says is nobody's business
         place = self.places[held.shard.index]
-        if held in self._busy:
-            self._busy.discard(held)
+        if held in self.slots.busy:
+            self.slots.busy.discard(held)
             place.busy -= 1
         place.signal.set()
-        self._call_next()
+        self.slots.call_next()
 
     def _hear_of_loss(self, held: Held, answer: Settled) -> None:
         """In the keeper's thread: pass it on to the loop."""

@@ -72,6 +72,7 @@ class Worker:
         self._lifespan = lifespan
         self._settings = Settings(
             worker=secrets.token_hex(8),
+            tasks={},
             handlers={name: _plain(each) for name, each in handler.items()} if isinstance(handler, Mapping) else {},
             handler=None if handler is None or isinstance(handler, Mapping) else _plain(handler),
             concurrency=concurrency,
@@ -141,12 +142,15 @@ class Worker:
                 yield state
 
     def _known(self) -> Settings:
-        """The settings; without a handler, with the tasks that the queue has by now."""
-        if self._handler is not None:
-            return self._settings
-        if not self.queue.tasks:
-            raise InvalidJob(f"the worker of queue {self.queue.name!r} has no handler, and the queue no tasks")
-        return replace(self._settings, handlers={name: task.handler for name, task in self.queue.tasks.items()})
+        """The settings, with the tasks that the queue has by now: without a handler, they are what takes jobs."""
+        tasks = dict(self.queue.tasks)
+        if self._handler is None:
+            if not tasks:
+                raise InvalidJob(f"the worker of queue {self.queue.name!r} has no handler, and the queue no tasks")
+            return replace(self._settings, tasks=tasks, handlers={name: task.handler for name, task in tasks.items()})
+        if isinstance(self._handler, Mapping):
+            tasks |= {name: each for name, each in self._handler.items() if isinstance(each, Task)}
+        return replace(self._settings, tasks=tasks)
 
 
 def _plain(handler: Taker) -> Handler:

@@ -12,7 +12,7 @@ import pytest
 import zqueue
 from tests.conftest import SERVERS, server_binary, unique_name
 from tests.integration.script_bench import Bench
-from tests.queue_state import faults
+from tests.integration.working import checked_queue
 from zqueue.embedded import Server
 
 
@@ -45,13 +45,8 @@ async def capped(bench: Bench) -> Bench:
 @pytest.fixture
 async def any_queue(any_server: Server) -> AsyncIterator[zqueue.Queue]:
     """A queue of the test's own on each kind of server; its keys are checked when the test ends."""
-    async with zqueue.Queue(unique_name(), any_server.url) as fresh:
+    async with checked_queue(any_server.url) as fresh:
         yield fresh
-        link = fresh.link(fresh.shards[0])
-        try:
-            assert await faults(link, fresh.shards[0].keys) == []
-        finally:
-            await link.close()
 
 
 @pytest.fixture(params=SERVERS)

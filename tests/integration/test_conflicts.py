@@ -10,9 +10,8 @@ from typing import Literal
 import pytest
 
 import zqueue
-from tests.conftest import unique_name, wait_until
-from tests.integration.working import working
-from tests.queue_state import faults
+from tests.conftest import wait_until
+from tests.integration.working import checked_queue, working
 from zqueue import DuplicateJob, JobState, NewJob
 from zqueue.embedded import Server
 
@@ -23,13 +22,8 @@ KINDS: tuple[Kind, ...] = ("scheduled", "parked", "leased", "done", "dead")
 @pytest.fixture
 async def queue(valkey: Server) -> AsyncIterator[zqueue.Queue]:
     """A queue that keeps results; its keys are checked when the test ends."""
-    async with zqueue.Queue(unique_name(), valkey.url, keep_done=60) as fresh:
+    async with checked_queue(valkey.url, keep_done=60) as fresh:
         yield fresh
-        link = fresh.link(fresh.shards[0])
-        try:
-            assert await faults(link, fresh.shards[0].keys) == []
-        finally:
-            await link.close()
 
 
 class World:

@@ -368,16 +368,32 @@ async def test_blocking_inside_an_event_loop_is_refused(timed: zqueue.Queue) -> 
 
 
 async def test_a_task_in_a_mapping_is_called_with_its_arguments(queue: zqueue.Queue) -> None:
-    """A worker may be given tasks by other names than their own; a schedule's task may keep its result."""
-    got: list[int] = []
+    """A worker may be given tasks by other names than their own: they keep their options."""
+
+    @queue.task(name="double", retry=zqueue.Retry(attempts=1))
+    async def double(number: int) -> int:
+        raise ValueError(number)
+
+    await queue.enqueue({"args": [4], "kwargs": {}}, name="twice", id="j")
+    assert await zqueue.Worker(queue, {"twice": double}).tick() == 1
+    dead = await queue.get("j")
+    assert dead is not None
+    assert (dead.state, dead.error) == (zqueue.JobState.DEAD, "ValueError: 4")
+
+
+async def test_a_recurring_task_keeps_its_results(queue: zqueue.Queue) -> None:
+    """What its jobs return is kept as the task says."""
 
     @queue.task(name="double", keep_done=60)
     async def double(number: int) -> int:
-        got.append(number)
         return 2 * number
 
-    job = await queue.enqueue({"args": [4], "kwargs": {}}, name="twice", id="j")
-    assert job.created
-    assert await zqueue.Worker(queue, {"twice": double}).tick() == 1
-    await double.recur("often", zqueue.every(60), 5)
-    assert (got, [each.task for each in await queue.recurring()]) == ([4], ["double"])
+    await double.recur("often", zqueue.every(0.1), 5)
+    async with working(zqueue.Worker(queue)):
+        await until(lambda: _has_done(queue))
+    (first, *_) = await queue.jobs(zqueue.JobState.DONE)
+    assert (first.name, first.result) == ("double", 10)
+
+
+async def _has_done(queue: zqueue.Queue) -> bool:
+    return (await queue.stats()).done > 0

@@ -1,12 +1,27 @@
-"""Workers that run for the length of a block."""
+"""Queues and workers that live for the length of a block."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import zqueue
+from tests.conftest import unique_name
+from tests.queue_state import faults
+
+
+@contextlib.asynccontextmanager
+async def checked_queue(url: str, **options: Any) -> AsyncIterator[zqueue.Queue]:
+    """A queue of one's own; at the end its keys are checked."""
+    async with zqueue.Queue(unique_name(), url, **options) as fresh:
+        yield fresh
+        link = fresh.link(fresh.shards[0])
+        try:
+            assert await faults(link, fresh.shards[0].keys) == []
+        finally:
+            await link.close()
 
 
 @contextlib.asynccontextmanager

@@ -9,17 +9,17 @@
 -- Never fails on data: what has no envelope is dropped, what used up its deliveries is buried. O(n log N).
 local now, limit, lease = micros(ARGV[1]), math.min(tonumber(ARGV[2]), MOST), tonumber(ARGV[3])
 local token, most, solo, worker = ARGV[4], tonumber(ARGV[5]), ARGV[6] == '1', ARGV[7]
-local keep, kept = tonumber(ARGV[8]), tonumber(ARGV[9])
+local keep, kept, limited = tonumber(ARGV[8]), tonumber(ARGV[9]), call('EXISTS', LIMITS) == 1
 local asked, budget = limit, limit + 150 -- the budget bounds the jobs looked at, those that get parked among them
 local taken, leases, claims, answer = 0, {}, {}, {int(now), int(CAP), '', 0}
 if call('EXISTS', PAUSED) == 1 then return answer end
-local limited = call('EXISTS', LIMITS) == 1
 
-local function take(id, envelope, count, due, failed)
+local function take(id, envelope, deliveries, first_due, failed)
   taken = taken + 1
   leases[#leases + 1], leases[#leases + 2] = int(now + lease), id
-  claims[#claims + 1], claims[#claims + 2] = id, table.concat({token, count, due}, ':')
-  for _, word in ipairs({id, envelope, tostring(count), due, failed}) do answer[#answer + 1] = word end
+  local at, count = #answer, int(deliveries)
+  claims[#claims + 1], claims[#claims + 2] = id, token .. ':' .. count .. ':' .. first_due
+  answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4], answer[at + 5] = id, envelope, count, first_due, failed
 end
 
 -- Take, bury, put off, park or drop each of these members of `set`; those of `parked` are of a `group` and may start.
