@@ -12,6 +12,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ def stop_at(count: int) -> None:
 
     def sync(fd: Any) -> None:
         if next(left, None) == 0:
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # To this very thread: one for the process may stop another first, and this one finish its write meanwhile.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         real(fd)
 
     os.fdatasync = sync

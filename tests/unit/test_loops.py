@@ -95,8 +95,12 @@ def test_ctrl_c_cancels_what_was_waited_for() -> None:
             cancelled.set()
             raise
 
-    with pytest.raises(KeyboardInterrupt):
-        loops.run(interrupt_and_wait())
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever ran before in this process
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            loops.run(interrupt_and_wait())
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert cancelled.wait(10)
 
 

@@ -14,12 +14,12 @@ local asked, budget = limit, limit + 150 -- the budget bounds the jobs looked at
 local taken, leases, claims, answer = 0, {}, {}, {int(now), int(CAP), '', 0}
 if call('EXISTS', PAUSED) == 1 then return answer end
 
-local function take(id, envelope, deliveries, first_due, failed)
+local function take(id, envelope, deliveries, since, failed)
   taken = taken + 1
   leases[#leases + 1], leases[#leases + 2] = int(now + lease), id
   local at, count = #answer, int(deliveries)
-  claims[#claims + 1], claims[#claims + 2] = id, token .. ':' .. count .. ':' .. first_due
-  answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4], answer[at + 5] = id, envelope, count, first_due, failed
+  claims[#claims + 1], claims[#claims + 2] = id, token .. ':' .. count .. ':' .. since
+  answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4], answer[at + 5] = id, envelope, count, since, failed
 end
 
 -- Take, bury, put off, park or drop each of these members of `set`; those of `parked` are of a `group` and may start.
