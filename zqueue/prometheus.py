@@ -164,8 +164,12 @@ class RunMetrics:
         return measured
 
 
+_SLACK_S: Final = 0.01
+"""The timer of a run starts a little before the middleware does, and may end it early by the loop's resolution."""
+
+
 def _outcome(job: Job[Any], error: BaseException, seconds: float) -> str:
     if isinstance(error, asyncio.CancelledError):
-        timed_out = job.timeout is not None and seconds >= job.timeout.total_seconds()
+        timed_out = job.timeout is not None and seconds >= job.timeout.total_seconds() - _SLACK_S
         return "timed_out" if timed_out else "cancelled"
     return "snoozed" if isinstance(error, Snooze) else "buried" if isinstance(error, Bury) else "failed"
