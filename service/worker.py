@@ -61,7 +61,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, lease: timedelta = LEA
         stack.push_async_callback(dispatch.finish, LAST_WORDS)
         worker = zqueue.Worker(
             queue,
-            dispatch,
+            {"": dispatch},
             concurrency=settings.concurrency,
             lease=lease,
             drain=drain,

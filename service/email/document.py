@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.email.record import Content, Email, Recipient, RecipientStatus, State, Status
+from service.email.record import Attachment, Content, Email, Recipient, RecipientStatus, State, Status
 from service.email.times import from_z, to_z
 
 Json = dict[str, Any]
@@ -37,6 +37,9 @@ def public(email: Email, *, body: bool = False) -> Json:
         "subject": content.subject,
         "headers": dict(content.headers),
         "tags": list(content.tags),
+        "template": content.template,
+        "envelope_from": content.envelope_from,
+        "attachments": [_attachment_to_json(one) for one in content.attachments],
         "created_at": to_z(email.created_at),
         "scheduled_at": to_z(state.scheduled_at),
         "next_attempt_at": to_z(state.next_attempt_at) if state.next_attempt_at else None,
@@ -67,12 +70,14 @@ def content_to_json(content: Content) -> Json:
         values = getattr(content, name)
         if values:
             document[name] = list(values)
-    if content.text is not None:
-        document["text"] = content.text
-    if content.html is not None:
-        document["html"] = content.html
+    for name in ("text", "html", "envelope_from", "template"):
+        text = getattr(content, name)
+        if text is not None:
+            document[name] = text
     if content.headers:
         document["headers"] = dict(content.headers)
+    if content.attachments:
+        document["attachments"] = [_attachment_to_json(one) for one in content.attachments]
     return document
 
 
@@ -90,6 +95,9 @@ def content_from_json(document: Json) -> Content:
         html=document.get("html"),
         headers=dict(document.get("headers", {})),
         tags=tuple(document.get("tags", ())),
+        attachments=tuple(_attachment_from_json(one) for one in document.get("attachments", ())),
+        envelope_from=document.get("envelope_from"),
+        template=document.get("template"),
     )
 
 
@@ -135,6 +143,26 @@ def state_from_json(document: Json) -> State:
         by=document.get("by"),
         digest=document.get("digest"),
         **moments,
+    )
+
+
+def _attachment_to_json(attachment: Attachment) -> Json:
+    return {
+        "filename": attachment.filename,
+        "content_type": attachment.content_type,
+        "size": attachment.size,
+        "sha256": attachment.sha256,
+        "content_id": attachment.content_id,
+    }
+
+
+def _attachment_from_json(document: Json) -> Attachment:
+    return Attachment(
+        document["filename"],
+        document["content_type"],
+        document["size"],
+        document["sha256"],
+        document.get("content_id"),
     )
 
 

@@ -54,8 +54,32 @@ class Recipient:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file of an e-mail. Its bytes are kept beside the log, under their SHA-256.
+
+    Attributes:
+        filename: As the reader sees it.
+        content_type: Such as ``application/pdf``.
+        size: Bytes.
+        sha256: Of the bytes, hex.
+        content_id: What ``cid:`` in the HTML calls it, without angle brackets; None for one that is not inline.
+    """
+
+    filename: str
+    content_type: str
+    size: int
+    sha256: str
+    content_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
-    """What was accepted. Addresses are header form: ``Name <local@domain>`` or ``local@domain``."""
+    """What was accepted. Addresses are header form: ``Name <local@domain>`` or ``local@domain``.
+
+    Attributes:
+        envelope_from: The address in MAIL FROM, where replies that are no replies go; None for the sender's.
+        template: ``NAME@VERSION`` of the template that subject, text and html were made from.
+    """
 
     sender: str
     to: tuple[str, ...]
@@ -68,6 +92,9 @@ class Content:
     html: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    envelope_from: str | None = None
+    template: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,63 @@
+"""What every endpoint says of itself: who may call it, what it takes and answers.
+
+The guard reads the scope, and the OpenAPI document is made from the rest, so that neither can forget a route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+_Endpoint = TypeVar("_Endpoint", bound=Callable[..., Awaitable[Any]])
+
+
+class Scope(StrEnum):
+    """What a key must be allowed to do; ``admin`` is allowed everything."""
+
+    PUBLIC = "public"
+    """No key is asked for."""
+    READ = "read"
+    SEND = "send"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path.
+
+    Attributes:
+        scope: Who may call it.
+        summary: One line for people.
+        tag: The group it is shown in.
+        body: The model that the request's JSON is read by; None where there is none, or it is no JSON.
+        media: The request's media type, where there is a body.
+        query: The model that describes the query's parameters.
+        answers: Status -> the model that describes the answer; None for one without JSON.
+        problems: Statuses of problems that this operation may answer, beyond those that every one may.
+        example: A request body that is accepted.
+    """
+
+    scope: Scope
+    summary: str
+    tag: str = "Emails"
+    body: type[BaseModel] | None = None
+    media: str = "application/json"
+    query: type[BaseModel] | None = None
+    answers: Mapping[int, type[BaseModel] | None] = field(default_factory=lambda: {200: None})
+    problems: Sequence[int] = ()
+    example: Any = None
+
+
+def operation(scope: Scope, summary: str, **details: Any) -> Callable[[_Endpoint], _Endpoint]:
+    """Describe an endpoint's method; the arguments are those of `Operation`."""
+    described = Operation(scope, summary, **details)
+
+    def mark(endpoint: _Endpoint) -> _Endpoint:
+        endpoint.__dict__["operation"] = described
+        return endpoint
+
+    return mark
