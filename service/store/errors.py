@@ -50,3 +50,15 @@ class EmailExists(StoreError):
     def __init__(self, email_id: str) -> None:
         super().__init__(f"there is an e-mail {email_id!r} already")
         self.email_id = email_id
+
+
+class KeyReused(StoreError):
+    """An idempotency key came with another request than the first time; nothing was written.
+
+    Attributes:
+        name: The key, as the store knows it.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__("this idempotency key belongs to another request")
+        self.name = name

@@ -1,13 +1,18 @@
-"""What is kept in memory of every e-mail: enough to find, filter and order them; the rest is read from the log."""
+"""What is kept in memory: of every e-mail enough to find, filter and order them; of other lines where they are."""
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from datetime import datetime
 from operator import attrgetter
 
 from service.email.record import FINAL, Status
+from service.email.times import from_z
+from service.store import documents
 from service.store.agenda import Agenda
+from service.store.idempotency import FOR_EVER, Remembered
 from service.store.log import Line, Ref
 
 _STATUS = {status.value: status for status in Status}
@@ -54,13 +59,22 @@ class Row:
 
 
 class Index:
-    """The e-mails of the lines that were applied so far. Not safe for threads: see `Store`."""
+    """What the lines say that were applied so far. Not safe for threads: see `Store`.
+
+    Attributes:
+        seq: The last line.
+        first: The first line of those without a gap up to the last one.
+    """
 
     def __init__(self) -> None:
         self.seq = 0
+        self.first = 1
         self.agenda = Agenda()
         self._rows: dict[str, Row] = {}
         self._accepted: list[Row] = []
+        self._refs = array("Q")
+        self._documents: dict[str, dict[str, Ref]] = {}
+        self._keys: dict[str, Remembered] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -69,13 +83,48 @@ class Index:
         """The e-mail *email_id*, or None."""
         return self._rows.get(email_id)
 
+    def document(self, kind: str, name: str) -> Ref | None:
+        """Where the newest line of a document is; None if there is none."""
+        return self._documents.get(kind, {}).get(name)
+
+    def documents(self, kind: str) -> dict[str, Ref]:
+        """All documents of a kind: name -> the newest line of each."""
+        return self._documents.get(kind, {})
+
+    def remembered(self, key: str, now: datetime) -> Remembered | None:
+        """What came of the request with this key, unless it may be forgotten by now."""
+        found = self._keys.get(key)
+        if found is None or key.startswith(FOR_EVER) or not found.may_go(now):
+            return found
+        rows = (self._rows.get(email_id) for email_id in found.email_ids)
+        return found if any(row is not None and row.due is not None for row in rows) else None
+
+    def ref(self, seq: int) -> Ref:
+        """Where line *seq* is, from `first` to `seq`."""
+        return self._refs[seq - self.first]
+
     def apply(self, ref: Ref, line: Line) -> None:
-        """Take in the next line of the log. Lines that do not tell an e-mail's state only count."""
-        self.seq = line["seq"]
+        """Take in the next line of the log."""
+        seq = line["seq"]
+        if seq != self.seq + 1:
+            self.first = seq
+            del self._refs[:]
+        self._refs.append(ref)
+        self.seq = seq
         data = line["data"]
-        state = data.get("state")
-        if state is None:
-            return
+        if "state" in data:
+            self._apply_email(ref, line)
+        elif "doc" in data:
+            kind, name = documents.split(line["id"])
+            named = self._documents.setdefault(kind, {})
+            if data["doc"] is None:
+                named.pop(name, None)
+            else:
+                named[name] = ref
+
+    def _apply_email(self, ref: Ref, line: Line) -> None:
+        data = line["data"]
+        state = data["state"]
         row = self._rows.get(line["id"])
         if row is None:
             row = self._add(line)
@@ -98,6 +147,8 @@ class Index:
             row.tags = tags = tuple(content.get("tags", ()))
             names = (content["from"], *content["to"], *content.get("cc", ()), *content.get("bcc", ()))
             row.text = "\n".join((content["subject"], *names, *content.get("reply_to", ()), *tags)).casefold()
+        if "key" in data:
+            self._remember(data["key"][0], data["key"][1], line)
 
     def newest_first(self, below: int | None = None) -> Iterator[Row]:
         """The e-mails accepted before line *below*, newest first; all of them without it."""
@@ -118,3 +169,9 @@ class Index:
         self._rows[row.id] = row
         self._accepted.append(row)
         return row
+
+    def _remember(self, name: str, digest: str, line: Line) -> None:
+        at = from_z(line["at"])
+        before = self._keys.get(name)
+        ids = before.email_ids if before is not None and (before.digest, before.at) == (digest, at) else ()
+        self._keys[name] = Remembered(digest, at, (*ids, line["id"]))

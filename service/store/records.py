@@ -14,8 +14,9 @@ from typing import Any
 import orjson
 
 from service.email.document import content_from_json, content_to_json, state_from_json, state_to_json
-from service.email.record import Change, Email
+from service.email.record import Change, Email, Status
 from service.email.times import from_z, to_z
+from service.store.idempotency import Key
 from service.store.log import Draft, Line
 
 _SHOWN = ("status", "reason", "attempts", "next_attempt_at", "last_error")
@@ -24,27 +25,51 @@ _UNTOUCHED = {"status": "pending"}
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to an e-mail.
+    """Something that happened.
 
     Attributes:
         seq: Its number in the log: events of all e-mails in order, with gaps.
+        email_id: The e-mail it happened to; None where it is none.
         run: The run of the e-mail it belongs to; 0 before the first.
-        data: What may be told: status, reason, attempts, next_attempt_at and last_error after it, the recipients
-            that it changed, and what the change said beyond that.
+        data: What may be told. Of an e-mail: status, reason, attempts, next_attempt_at and last_error after it, the
+            recipients that it changed, and what the change said beyond that. Of a document: nothing.
+        subject: ``KIND:NAME`` of what it happened to, where that is no e-mail.
+        rev: The revision that it made; 0 where it made none.
     """
 
     seq: int
     at: datetime
     type: str
-    email_id: str
+    email_id: str | None
     run: int
     data: dict[str, Any]
+    subject: str | None = None
+    rev: int = 0
 
 
-def accepted(email: Email) -> Draft:
-    """The first line of *email*."""
-    data = {"content": content_to_json(email.content), "state": state_to_json(email.state)}
-    return Draft(to_z(email.created_at), email.id, email.rev, "email.scheduled", _encoded(data))
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Some events, in order.
+
+    Attributes:
+        last: The number of the last line that was looked at: where to go on.
+        reset: Whether some that came before these are gone.
+    """
+
+    events: list[Event]
+    last: int
+    reset: bool
+
+
+def accepted(email: Email, *, key: Key | None = None, extra: dict[str, Any] | None = None) -> Draft:
+    """The first line of *email*: with the key of the request, and what that had to say, if there is any."""
+    data: dict[str, Any] = {"content": content_to_json(email.content), "state": state_to_json(email.state)}
+    if key is not None:
+        data["key"] = list(key)
+    if extra is not None:
+        data["extra"] = extra
+    type_ = "email.scheduled" if email.state.status is Status.SCHEDULED else f"email.{email.state.status}"
+    return Draft(to_z(email.created_at), email.id, email.rev, type_, _encoded(data))
 
 
 def changed(email: Email, change: Change, at: str) -> Draft:
@@ -68,25 +93,37 @@ def read_email(content: Line, newest: Line, created_at: str) -> Email:
     )
 
 
-def read_events(history: Iterable[Line]) -> list[Event]:
+def read_history(history: Iterable[Line]) -> list[Event]:
     """The events of one e-mail from all of its lines, oldest first."""
     events = []
-    before: dict[str, dict[str, Any]] = {}
+    before = None
     for line in history:
-        state = line["data"]["state"]
-        data = {name: state.get(name) for name in _SHOWN}
-        now = {recipient["address"]: recipient for recipient in state["recipients"]}
-        touched = [
-            recipient
-            for address, recipient in now.items()
-            if recipient != before.get(address, {"address": address} | _UNTOUCHED)
-        ]
-        before = now
-        if touched:
-            data["recipients"] = touched
-        data |= line["data"].get("detail", {})
-        events.append(Event(line["seq"], from_z(line["at"]), line["type"], line["id"], state["run"], data))
+        events.append(read_event(line, before))
+        before = line
     return events
+
+
+def read_event(line: Line, before: Line | None) -> Event:
+    """The event of a line of an e-mail, given the line of the same e-mail before it."""
+    state = line["data"]["state"]
+    data = {name: state.get(name) for name in _SHOWN}
+    was = {} if before is None else {one["address"]: one for one in before["data"]["state"]["recipients"]}
+    touched = [
+        one for one in state["recipients"] if one != was.get(one["address"], {"address": one["address"]} | _UNTOUCHED)
+    ]
+    if touched:
+        data["recipients"] = touched
+    data |= line["data"].get("detail", {})
+    return Event(line["seq"], from_z(line["at"]), line["type"], line["id"], state["run"], data, rev=line["rev"])
+
+
+def read_other(line: Line) -> Event | None:
+    """The event of a line that belongs to no e-mail; None where it tells nobody anything."""
+    data = line["data"]
+    if "doc" not in data and "note" not in data:
+        return None
+    told = data.get("note", {})
+    return Event(line["seq"], from_z(line["at"]), line["type"], None, 0, told, subject=line["id"], rev=line["rev"])
 
 
 def _encoded(data: dict[str, Any]) -> orjson.Fragment:

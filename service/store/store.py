@@ -1,52 +1,34 @@
-"""The store: every e-mail as a state machine over a log, written once, whatever keeps the log.
-
-Threads. These touch the index: the writer thread, which catches up under the log's lock and applies what it wrote, the
-event loop, which catches up before it reads, and threads that do what would keep the event loop (`page`, `events`). All
-do it under one mutex, held only for lines that are new and for short looks at the index itself; what the log holds is
-fetched outside of it. While the writer decides, nothing new can appear, for it holds the log's lock.
-"""
+"""The store: every e-mail as a state machine over a log, written once, whatever keeps the log."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, TypeVar
 
-from service.email.record import Change, Email, Status
-from service.email.times import from_z, to_z
-from service.store import listing, records
-from service.store.errors import EmailNotFound, StoreError
+from service.email.record import Change, Email
+from service.store import records
+from service.store.errors import StoreError
 from service.store.filelog import FileLog
-from service.store.index import Index, Row
-from service.store.listing import Filter, Page
-from service.store.log import Log, Ref
-from service.store.records import Event
+from service.store.idempotency import Accepted, Key
+from service.store.index import Index
+from service.store.log import Log
+from service.store.reader import Reader, Unfinished
 from service.store.transaction import Transaction
 from service.store.writer import Writer
+
+__all__ = ["MIN_FREE", "Health", "Store", "Unfinished"]
+
+T = TypeVar("T")
 
 MIN_FREE = 64 * 1024 * 1024
 """Bytes of disk that accepting e-mails leaves free, for the outcomes of those that were accepted."""
 
 LOCK_TIMEOUT = timedelta(seconds=5)
-
-
-class Unfinished(NamedTuple):
-    """An e-mail that is not final: when it wants attention, and the process that is sending it, if one is.
-
-    While it is being sent, `due` is when that began.
-    """
-
-    id: str
-    job_id: str
-    status: Status
-    due: datetime
-    by: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +51,11 @@ class Health:
         return self.reason is None
 
 
-class Store:
-    """All e-mails. Made by `open`; used from the event loop that made it, but for what says that any thread may."""
+class Store(Reader):
+    """All e-mails and documents.
+
+    Made by `open`; used from the event loop that made it, but for what says that any thread may.
+    """
 
     def __init__(
         self,
@@ -82,12 +67,10 @@ class Store:
         lock_timeout: timedelta = LOCK_TIMEOUT,
         on_dead: Callable[[StoreError], None] | None = None,
     ) -> None:
-        self._log = log
-        self._index = index
+        super().__init__(log, index)
         self._now = now
         self._min_free = min_free
-        self._mutex = threading.RLock()
-        self._writer = Writer(log, self._begin, self._catch_up, lock_timeout=lock_timeout, on_dead=on_dead)
+        self._writer = Writer(log, self._begin, self.catch_up, lock_timeout=lock_timeout, on_dead=on_dead)
 
     @classmethod
     async def open(
@@ -148,6 +131,44 @@ class Store:
         drafts = [records.accepted(email) for email in emails]
         return await self._writer.submit(lambda transaction: transaction.accept(emails, drafts))
 
+    async def accept_once(self, emails: Sequence[Email], key: Key, extra: dict[str, Any] | None = None) -> Accepted:
+        """`accept`, unless a request with *key* did so before: then what that made, as it was accepted.
+
+        Args:
+            emails: At least one.
+            key: What the client calls this request.
+            extra: What there is to say beside the e-mails; a replay says it too.
+
+        Raises:
+            KeyReused: An earlier request with this key was another one.
+            EmailExists: One of the ids is taken.
+            StoreUnavailable: Nothing was written.
+        """
+        drafts = [records.accepted(email, key=key, extra=None if n else extra) for n, email in enumerate(emails)]
+        return await self._writer.submit(lambda transaction: transaction.accept_once(emails, drafts, key, extra))
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """Do several things as one write; durable on return, and nothing of it if it raises.
+
+        Args:
+            work: Adds to the transaction it is given. It is called in the writer thread, perhaps more than once, and
+                must be pure and quick.
+
+        Raises:
+            StoreUnavailable: Nothing was written.
+            Exception: What *work* raised; nothing was written.
+        """
+
+        def whole(transaction: Transaction) -> T:
+            with transaction.undone_by_error():
+                return work(transaction)
+
+        return await self._writer.submit(whole)
+
+    async def changed(self, after: int, timeout: float) -> bool:
+        """Wait until there are lines after *after*; False if there are none *timeout* seconds later."""
+        return await asyncio.to_thread(self._log.wait, after, timeout)
+
     async def change(self, email_id: str, decide: Callable[[Email], Change | None]) -> Email:
         """Change one e-mail under the lock; durable on return.
 
@@ -166,65 +187,6 @@ class Store:
         """
         return await self._writer.submit(lambda transaction: transaction.change(email_id, decide))
 
-    def get(self, email_id: str) -> Email | None:
-        """The e-mail as it is now, or None."""
-        self._catch_up()
-        return self._read(email_id)
-
-    def page(self, where: Filter, limit: int, *, after: int | None = None, before: int | None = None) -> Page:
-        """Some of the e-mails, newest accepted first. Takes a while where there are many: for any thread.
-
-        Args:
-            where: What they have to be like.
-            limit: At least 1.
-            after: A cursor: only what comes after it in the list, that is, older ones.
-            before: A cursor: the page that ends before it, that is, newer ones. Not both.
-        """
-        with self._mutex:
-            self._catch_up()
-            candidates = self._index.newest_first(after) if before is None else self._index.oldest_first(before)
-        # Without the mutex, for which the event loop would wait: what is accepted now comes after all candidates.
-        rows, has_more = listing.choose(candidates, where, limit)
-        if before is not None:
-            rows.reverse()
-        first, last = (rows[0].seq, rows[-1].seq) if rows else (None, None)
-        with self._mutex:
-            places = [_where(row) for row in rows]
-        return Page([self._fetch(where) for where in places], first, last, has_more)
-
-    def events(self, email_id: str) -> list[Event]:
-        """What happened to an e-mail, oldest first. Takes a while where much did: for any thread.
-
-        Raises:
-            EmailNotFound: There is no such e-mail.
-        """
-        with self._mutex:
-            self._catch_up()
-            row = self._index.row(email_id)
-            if row is None:
-                raise EmailNotFound(email_id)
-            refs = list(row.lines)
-        return records.read_events(self._log.fetch(ref) for ref in refs)
-
-    def due_before(self, moment: datetime, limit: int) -> list[Unfinished]:
-        """Up to *limit* e-mails that are not final and want attention before *moment*, the earliest second first."""
-        with self._mutex:
-            self._catch_up()
-            found = islice(self._index.agenda.before(to_z(moment)), limit)
-            return [self._unfinished(email_id) for email_id in found]
-
-    def unfinished(self) -> Iterator[Unfinished]:
-        """Every e-mail that is not final when it is looked at, without holding others up."""
-        with self._mutex:
-            self._catch_up()
-            ids = self._index.agenda.ids()
-        for email_id in ids:
-            with self._mutex:
-                row = self._index.row(email_id)
-                found = None if row is None or row.due is None else self._unfinished(email_id)
-            if found is not None:
-                yield found
-
     def health(self) -> Health:
         """Whether an accept would be durable now, and why not."""
         free = self._log.free()
@@ -237,42 +199,18 @@ class Store:
 
     def _begin(self) -> Transaction:
         """A transaction on everything that is written; in the writer thread, under the log's lock."""
-        self._catch_up()
-        return Transaction(self._read, self._now, self._log.free, self._min_free)
-
-    def _catch_up(self) -> None:
-        with self._mutex:
-            for ref, line in self._log.read(self._index.seq):
-                self._index.apply(ref, line)
-
-    def _read(self, email_id: str) -> Email | None:
-        with self._mutex:
-            row = self._index.row(email_id)
-            where = None if row is None else _where(row)
-        return None if where is None else self._fetch(where)
-
-    def _fetch(self, where: _Where) -> Email:
-        newest = self._log.fetch(where.newest)
-        content = newest if where.content == where.newest else self._log.fetch(where.content)
-        return records.read_email(content, newest, where.created_at)
-
-    def _unfinished(self, email_id: str) -> Unfinished:
-        row = self._index.row(email_id)
-        assert row is not None
-        assert row.due is not None
-        return Unfinished(row.id, row.job_id, row.status, from_z(row.due), row.by)
+        self.catch_up()
+        return Transaction(_Written(self), self._now(), self._log.free, self._min_free)
 
 
-class _Where(NamedTuple):
-    """Where the log has a record."""
+class _Written:
+    """What a transaction sees of the store: nothing newer can appear while it lasts."""
 
-    content: Ref
-    newest: Ref
-    created_at: str
-
-
-def _where(row: Row) -> _Where:
-    return _Where(row.content, row.lines[-1], row.created_at)
+    def __init__(self, reader: Reader) -> None:
+        self.email = reader.email
+        self.document = reader.written_document
+        self.remembered = reader.remembered
+        self.first = reader.first
 
 
 def _load(directory: Path, now: Callable[[], datetime], lock_timeout: timedelta) -> tuple[FileLog, Index]:

@@ -176,6 +176,7 @@ async def test_events_tell_what_each_line_changed(tmp_path: Path) -> None:
         "em_1",
         0,
         {**nothing, "status": "scheduled", "next_attempt_at": "2026-11-24T13:00:00.000000Z"},
+        rev=1,
     )
     assert (events[1].seq, events[1].type, events[1].run, begun) == (
         3,
@@ -183,7 +184,8 @@ async def test_events_tell_what_each_line_changed(tmp_path: Path) -> None:
         1,
         {"status": "sending", "attempts": 0},
     )
-    assert events[2] == Event(4, NOW, "email.failed", "em_1", 1, {**failed, "recipients": [recipient], "relay": "r1"})
+    told = {**failed, "recipients": [recipient], "relay": "r1"}
+    assert events[2] == Event(4, NOW, "email.failed", "em_1", 1, told, rev=3)
 
 
 async def test_what_is_not_final_is_listed_by_its_time(tmp_path: Path) -> None:
