@@ -8,7 +8,7 @@ store may call one again. The table of steps is in `docs/architecture.md`.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -70,8 +70,9 @@ def accept(
     scheduled_at: datetime,
     max_retries: int,
     retry_until: datetime,
+    suppressed: Container[str] = (),
 ) -> Email:
-    """The first record of an e-mail, for the store to write as ``email.scheduled``.
+    """The first record of an e-mail, for the store to write: ``scheduled``, or ``failed`` if everybody is suppressed.
 
     Args:
         email_id: See `service.email.ids`.
@@ -81,15 +82,18 @@ def accept(
         scheduled_at: When it is to be sent.
         max_retries: Attempts after the first, at least 0.
         retry_until: When it is given up, whatever attempts are left.
+        suppressed: Addresses that get nothing.
     """
     state = State(
         status=Status.SCHEDULED,
-        recipients=tuple(Recipient(address) for address in addresses),
+        recipients=outcomes.suppress(tuple(Recipient(address) for address in addresses), suppressed),
         scheduled_at=scheduled_at,
         max_retries=max_retries,
         retry_until=retry_until,
         next_attempt_at=scheduled_at,
     )
+    if not outcomes.pending(state.recipients):
+        state = steps.finish(state, "suppressed", {}).state
     return Email(email_id, 1, now, content, state)
 
 
@@ -103,7 +107,7 @@ def default_retry_until(scheduled_at: datetime, max_retries: int, backoff: Backo
 
 def still_to_try(email: Email) -> tuple[str, ...]:
     """The addresses that the next transaction is for."""
-    return tuple(one.address for one in email.state.recipients if one.status is RecipientStatus.PENDING)
+    return outcomes.pending(email.state.recipients)
 
 
 def cancel(email: Email) -> Change | None:
@@ -165,7 +169,16 @@ def expire(email: Email, *, now: datetime) -> Change | None:
     return steps.finish(replace(state, last_error=error), "expired", {"error": error})
 
 
-def begin(email: Email, *, now: datetime, rev: int, by: str, date: datetime, digest: str) -> Change | None:
+def begin(
+    email: Email,
+    *,
+    now: datetime,
+    rev: int,
+    by: str,
+    date: datetime,
+    digest: str,
+    suppressed: Container[str] = (),
+) -> Change | None:
     """Start a run: from this line on the caller, and nobody else, may talk to the server about this e-mail.
 
     Args:
@@ -175,9 +188,10 @@ def begin(email: Email, *, now: datetime, rev: int, by: str, date: datetime, dig
         by: Random id of the calling process.
         date: The ``Date`` header of the message built; kept from the first run on.
         digest: SHA-256 of the message built, hex.
+        suppressed: Addresses that get nothing by now.
 
     Returns:
-        The start; or the end ``failed(expired)`` when `retry_until` has passed; or None when it is not due yet.
+        The start; or the end, when `retry_until` has passed or the rest is suppressed; or None when it is not due yet.
 
     Raises:
         WrongState: It is not waiting to be sent (any more).
@@ -193,6 +207,9 @@ def begin(email: Email, *, now: datetime, rev: int, by: str, date: datetime, dig
         return None
     if email.rev != rev:
         raise StaleRun(email, f"revision {email.rev} is not the {rev} that the message was built from")
+    state = replace(state, recipients=outcomes.suppress(state.recipients, suppressed))
+    if not outcomes.pending(state.recipients):
+        return steps.finish(state, "suppressed", {})
     started = replace(
         steps.rest(state, Status.SENDING),
         run=state.run + 1,
@@ -201,7 +218,7 @@ def begin(email: Email, *, now: datetime, rev: int, by: str, date: datetime, dig
         date=state.date or date,
         digest=digest,
     )
-    return Change("email.sending", started, detail={"to": list(still_to_try(email))})
+    return Change("email.sending", started, detail={"to": list(outcomes.pending(state.recipients))})
 
 
 def settle(

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from dataclasses import replace
 from typing import Any
 
 from service.email.record import Ending, Outcome, Recipient, RecipientStatus, Reply, Stage
+
+
+def pending(recipients: tuple[Recipient, ...]) -> tuple[str, ...]:
+    """The addresses that are still to be tried."""
+    return tuple(one.address for one in recipients if one.status is RecipientStatus.PENDING)
+
+
+def suppress(recipients: tuple[Recipient, ...], suppressed: Container[str]) -> tuple[Recipient, ...]:
+    """The recipients once those in *suppressed* that are still to be tried get nothing any more."""
+    return tuple(
+        replace(one, status=RecipientStatus.SUPPRESSED)
+        if one.status is RecipientStatus.PENDING and one.address in suppressed
+        else one
+        for one in recipients
+    )
 
 
 def apply(recipients: tuple[Recipient, ...], outcome: Outcome) -> tuple[Recipient, ...]:
