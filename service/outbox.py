@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from service.email import ids, jobs, life
+from service.email.draft import Draft
 from service.email.record import Content, Email, Status
-from service.email.request import Draft
 from service.settings import PREFIX, Settings, SettingsError
 from service.store.store import Store
 from zqueue import InvalidJob, Queue, Retry, ZQueueError, exponential

@@ -18,6 +18,10 @@ _WORDS = {
     "int_type": "must be a whole number",
     "list_type": "must be a list",
     "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "bool_type": "must be true or false",
+    "bytes_type": "must be a string",
     "missing": "is required",
 }
 
@@ -48,12 +52,30 @@ def pointer(*tokens: str | int) -> str:
     return "".join("/" + str(token)[:_LONGEST_TOKEN].replace("~", "~0").replace("/", "~1") for token in tokens)
 
 
-def explain(error: ValidationError, body: Mapping[str, Any], fields: Collection[str]) -> list[Fault]:
-    """The faults that pydantic found in *body*, whose known names are *fields*."""
+def explain(
+    error: ValidationError,
+    body: Mapping[str, Any],
+    fields: Collection[str],
+    nested: Mapping[str, Collection[str]] | None = None,
+) -> list[Fault]:
+    """The faults that pydantic found in *body*, whose known names are *fields*.
+
+    Args:
+        error: What pydantic raised.
+        body: What it was raised for.
+        fields: The names known in *body*.
+        nested: Those known in objects below a field, by that field's name.
+    """
     return [
-        _explain(one["type"], one["loc"], one["msg"], one.get("ctx") or {}, body, fields)
-        for one in error.errors()[:MOST]
+        _explain(one["type"], one["loc"], one["msg"], one.get("ctx") or {}, body, _known(one["loc"], fields, nested))
+        for one in error.errors(include_url=False, include_input=False)[:MOST]
     ]
+
+
+def _known(
+    location: tuple[str | int, ...], fields: Collection[str], nested: Mapping[str, Collection[str]] | None
+) -> Collection[str]:
+    return fields if len(location) == 1 else (nested or {}).get(str(location[0]), ())
 
 
 def _explain(
@@ -84,7 +106,9 @@ def _explain(
 def unknown(name: str, known: Collection[str]) -> str:
     """What to say of a field or parameter that does not exist."""
     near = difflib.get_close_matches(name[:_LONGEST_TOKEN], known, n=1)
-    return "does not exist" + (f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}")
+    if near:
+        return f"does not exist; did you mean {near[0]}?"
+    return f"does not exist; known are {', '.join(sorted(known))}" if known else "does not exist"
 
 
 def _existing(location: tuple[str | int, ...], body: Any) -> list[str | int]:

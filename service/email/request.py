@@ -1,88 +1,52 @@
-"""The body of ``POST /v1/emails``: from bytes to a draft, or to every fault in them at once."""
+"""The body of ``POST /v1/emails``: from JSON to a draft, or to every fault in it at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from service.email import header_fields, mailbox, times
+from service.email import header_fields, request_times
+from service.email.draft import Draft, File, TemplateCall
 from service.email.faults import Fault, InvalidRequest, explain, pointer
-from service.email.mailbox import Mailbox
-from service.email.strict_json import decode
+from service.email.request_fields import MOST_RECIPIENTS, NESTED, EmailRequest, TemplateRequest, names
+from service.email.terms import Terms
 
-MOST_RECIPIENTS = 100
-MOST_TAGS = 20
-LONGEST_TAG = 100
-LONGEST_SUBJECT = 998
-MOST_RETRIES = 100
+UNSUBSCRIBE_HEADERS = ("List-Unsubscribe", "List-Unsubscribe-Post")
+"""The headers that the service writes itself where `unsubscribe` asks for them (RFC 8058)."""
+
 _MOST_FIELDS = 100
+_NAMES = names(EmailRequest)
+_LISTS = ("to", "cc", "bcc", "reply_to")
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """An e-mail as it was asked for, checked. None stands for the default.
-
-    Attributes:
-        scheduled_at: None sends at once.
-        retry_until: None for `service.email.life.default_retry_until`.
-    """
-
-    sender: Mailbox
-    to: tuple[Mailbox, ...]
-    cc: tuple[Mailbox, ...]
-    bcc: tuple[Mailbox, ...]
-    reply_to: tuple[Mailbox, ...]
-    subject: str
-    text: str | None
-    html: str | None
-    headers: dict[str, str]
-    tags: tuple[str, ...]
-    scheduled_at: datetime | None
-    max_retries: int | None
-    retry_until: datetime | None
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """The envelope: every address of to, cc and bcc, once."""
-        return tuple(dict.fromkeys(one.address for one in (*self.to, *self.cc, *self.bcc)))
-
-
-def parse(
-    body: bytes,
-    *,
-    now: datetime,
-    write_header: Callable[[str, str], object],
-    default_from: str | None = None,
-) -> Draft:
+def read(request: Mapping[str, Any], terms: Terms) -> Draft:
     """Read a request to send one e-mail.
 
     Args:
-        body: JSON.
-        now: The queue's time, against which the requested times are checked.
-        write_header: Writes one extra header as the message will have it, or raises ValueError if that cannot be done.
-        default_from: The sender where the request names none.
+        request: Its JSON, as `strict_json` lets it through. A null is as good as absent.
+        terms: What it is held to.
 
     Raises:
-        InvalidJson: The body is not a JSON object.
         InvalidRequest: Fields of it are wrong; it names all of them.
     """
-    document = {key: value for key, value in decode(body).items() if value is not None}
-    if len(document) > _MOST_FIELDS:  # before each is looked at: a hostile object may have very many
-        raise InvalidRequest([Fault("", f"has {len(document):,} fields; known are {', '.join(sorted(_NAMES))}")])
-    faults = []
-    if default_from is not None:
-        document.setdefault("from", default_from)
-    fields = None
+    given = {key: value for key, value in request.items() if value is not None}
+    if len(given) > _MOST_FIELDS:  # before each is looked at: a hostile object may have very many
+        raise InvalidRequest([Fault("", f"has {len(given):,} fields; known are {', '.join(sorted(_NAMES))}")])
+    if terms.default_from is not None:
+        given.setdefault("from", terms.default_from)
+    # An address alone is a list of one from here on; faults point into what was sent.
+    document = given | {name: [given[name]] for name in _LISTS if isinstance(given.get(name), str)}
+    fields, faults = None, []
     try:
-        fields = _Fields.model_validate(document)
+        fields = EmailRequest.model_validate(document, context=terms)
     except ValidationError as error:
-        faults = explain(error, document, _NAMES)
-    scheduled_at, retry_until, wrong = _times(document, now)
-    faults += [*wrong, *_bodies(document), *_headers(document, write_header), *_recipients(document)]
+        faults = explain(error, given, _NAMES, NESTED)
+    asked = request_times.read(document, terms.now)
+    faults += [*asked.faults, *_bodies(document), *_headers(document, terms.write_header), *_recipients(document)]
+    files = () if fields is None else tuple(one.file(terms) for one in fields.attachments)
+    faults += [*_files(files, terms), *_unsubscribe(document, fields, terms)]
     if faults or fields is None:
         raise InvalidRequest(sorted(set(faults)))
     return Draft(
@@ -96,66 +60,26 @@ def parse(
         html=fields.html,
         headers=fields.headers,
         tags=tuple(dict.fromkeys(fields.tags)),
-        scheduled_at=scheduled_at,
+        scheduled_at=asked.scheduled_at,
         max_retries=fields.max_retries,
-        retry_until=retry_until,
+        retry_until=asked.retry_until,
+        files=files,
+        envelope_from=fields.envelope_from,
+        template=_call(fields.template),
+        unsubscribe=fields.unsubscribe,
     )
 
 
-def _listed(value: object) -> object:
-    if isinstance(value, str):
-        return [value]
-    if not isinstance(value, list):
-        raise ValueError("must be an address or a list of addresses")  # noqa: TRY004 - pydantic's contract
-    if len(value) > MOST_RECIPIENTS:  # before each is looked at: a hostile list may be very long
-        raise ValueError(f"must have at most {MOST_RECIPIENTS} entries")
-    return value
-
-
-def _header_safe(value: str) -> str:
-    complaint = header_fields.complaint_about_text(value)
-    if complaint is not None:
-        raise ValueError(complaint)
-    return value
-
-
-def _mailbox(value: object) -> Mailbox:
-    if not isinstance(value, str):
-        raise ValueError("must be a string, such as Name <local@example.com>")  # noqa: TRY004 - pydantic's contract
-    return mailbox.parse(value)
-
-
-_Mailbox = Annotated[Mailbox, BeforeValidator(_mailbox)]
-_Mailboxes = Annotated[list[_Mailbox], BeforeValidator(_listed)]
-_Tag = Annotated[str, Field(min_length=1, max_length=LONGEST_TAG), AfterValidator(_header_safe)]
-
-
-class _Fields(BaseModel):
-    """The fields that can be judged one by one."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
-
-    sender: _Mailbox = Field(alias="from")
-    to: _Mailboxes = Field(min_length=1)
-    cc: _Mailboxes = []
-    bcc: _Mailboxes = []
-    reply_to: _Mailboxes = []
-    subject: Annotated[str, Field(max_length=LONGEST_SUBJECT), AfterValidator(_header_safe)] = ""
-    text: str | None = None
-    html: str | None = None
-    headers: dict[str, Any] = {}
-    tags: list[_Tag] = Field([], max_length=MOST_TAGS)
-    scheduled_at: Any = None
-    timezone: str | None = None
-    max_retries: int | None = Field(None, ge=0, le=MOST_RETRIES)
-    retry_until: Any = None
-
-
-_NAMES = frozenset(field.alias or name for name, field in _Fields.model_fields.items())
+def _call(template: TemplateRequest | None) -> TemplateCall | None:
+    return None if template is None else TemplateCall(template.name, template.version, template.variables)
 
 
 def _bodies(document: Mapping[str, Any]) -> Iterable[Fault]:
-    if "text" not in document and "html" not in document:
+    if "template" in document:
+        for name in ("text", "html"):
+            if name in document:
+                yield Fault(pointer(name), "cannot be given beside template, which makes it")
+    elif "text" not in document and "html" not in document:
         yield Fault("/text", "is required unless html is given")
 
 
@@ -188,27 +112,31 @@ def _can_write(name: str, value: str, write: Callable[[str, str], object]) -> bo
 
 def _recipients(document: Mapping[str, Any]) -> Iterable[Fault]:
     given = sum(len(document[name]) for name in ("to", "cc", "bcc") if isinstance(document.get(name), list))
-    given += sum(isinstance(document.get(name), str) for name in ("to", "cc", "bcc"))
     if given > MOST_RECIPIENTS:
         yield Fault("/to", f"has, with cc and bcc, {given} recipients; at most {MOST_RECIPIENTS} are allowed")
 
 
-def _times(document: Mapping[str, Any], now: datetime) -> tuple[datetime | None, datetime | None, list[Fault]]:
-    """The requested times and what is wrong with them, which depends on the time zone beside them."""
-    zone = document.get("timezone")
-    faults: list[Fault] = []
-    found: dict[str, datetime] = {}
-    if zone is not None and not ("scheduled_at" in document or "retry_until" in document):
-        faults.append(Fault("/timezone", "has no effect without scheduled_at; leave it out, or say when to send"))
-    for name in ("scheduled_at", "retry_until"):
-        if name in document and (zone is None or isinstance(zone, str)):
-            try:
-                found[name] = times.not_past(times.parse(document[name], zone), now)
-            except times.InvalidZone as error:
-                faults.append(Fault("/timezone", str(error)))
-            except times.InvalidTime as error:
-                faults.append(Fault(pointer(name), str(error)))
-    scheduled_at, retry_until = found.get("scheduled_at"), found.get("retry_until")
-    if retry_until is not None and retry_until <= (scheduled_at or now):
-        faults.append(Fault("/retry_until", "must lie after scheduled_at; it is when the service gives up"))
-    return scheduled_at, retry_until, faults
+def _files(files: tuple[File, ...], terms: Terms) -> Iterable[Fault]:
+    seen: dict[str, int] = {}
+    for index, content_id in enumerate(file.attachment.content_id for file in files):
+        if content_id is not None and seen.setdefault(content_id, index) != index:
+            where = pointer("attachments", index, "content_id")
+            yield Fault(where, f"is that of attachment {seen[content_id]}, too; each needs its own")
+    total = sum(file.attachment.size for file in files)
+    if total > terms.most_bytes:
+        yield Fault("/attachments", f"have {total:,} bytes together; a message may have {terms.most_bytes:,}")
+
+
+def _unsubscribe(document: Mapping[str, Any], fields: EmailRequest | None, terms: Terms) -> Iterable[Fault]:
+    if document.get("unsubscribe") is not True:
+        return
+    if not terms.unsubscribe:
+        yield Fault("/unsubscribe", "needs the setting SERVICE_PUBLIC_URL, the address that recipients reach")
+    headers = document.get("headers")
+    for name in headers if isinstance(headers, dict) else ():
+        if name.lower() in {one.lower() for one in UNSUBSCRIBE_HEADERS}:
+            yield Fault(pointer("headers", name), "cannot be given beside unsubscribe, which writes it")
+    if fields is not None:
+        addresses = {one.address for one in (*fields.to, *fields.cc, *fields.bcc)}
+        if len(addresses) != 1:
+            yield Fault("/unsubscribe", f"needs an e-mail to one recipient, not {len(addresses)}")

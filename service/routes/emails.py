@@ -12,6 +12,8 @@ from service.email import request as email_request
 from service.email.document import public
 from service.email.ids import is_email_id
 from service.email.record import Email
+from service.email.strict_json import decode
+from service.email.terms import Terms
 from service.email.times import to_z
 from service.mailer import headers
 from service.routes import query
@@ -28,12 +30,8 @@ class Emails(HTTPEndpoint):
         """Schedule one: 201 once it is durable."""
         state = state_of(request)
         body = await read_json(request)
-        draft = email_request.parse(
-            body,
-            now=state["outbox"].now(),
-            write_header=headers.custom,
-            default_from=state["settings"].default_from,
-        )
+        terms = Terms(state["outbox"].now(), headers.custom, state["settings"].default_from)
+        draft = email_request.read(decode(body), terms)
         return _one(await state["outbox"].accept(draft), 201)
 
     async def get(self, request: Request) -> Response:

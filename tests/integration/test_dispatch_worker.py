@@ -14,9 +14,9 @@ import pytest
 from service import worker
 from service.dispatch import ForeignJob
 from service.email import jobs
+from service.email.draft import Draft
 from service.email.mailbox import parse
 from service.email.record import Email, Status
-from service.email.request import Draft
 from service.outbox import Outbox, mail_queue
 from service.reconcile import Reconciler
 from service.settings import Settings, SettingsError

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.email.draft import Draft
 from service.email.faults import MOST, Fault, InvalidRequest
 from service.email.mailbox import Mailbox
-from service.email.request import Draft
-from service.email.request import parse as parse_request
+from service.email.request import read
+from service.email.strict_json import decode
+from service.email.terms import Terms
 from service.mailer import headers
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -22,7 +24,7 @@ LEAST: dict[str, Any] = {"from": "a@example.com", "to": "b@example.com", "text":
 
 def parse(body: bytes, default_from: str | None = None) -> Draft:
     """Read *body* as the API does."""
-    return parse_request(body, now=NOW, write_header=headers.custom, default_from=default_from)
+    return read(decode(body), Terms(NOW, headers.custom, default_from))
 
 
 def draft(**fields: Any) -> Draft:
