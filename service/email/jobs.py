@@ -5,7 +5,15 @@ The payload names the store alone. An e-mail's record is in the store; the queue
 
 from __future__ import annotations
 
+import functools
 from typing import Any
+
+import idna
+
+from service.email.record import Email
+
+MIXED = "mixed"
+"""The group of e-mails to more than one domain. No domain is called so: each has a dot in it."""
 
 
 def payload(store_id: str) -> dict[str, str]:
@@ -25,3 +33,14 @@ def split(job_id: str) -> tuple[str, int] | None:
     if not dot or not gen.isascii() or not gen.isdigit() or len(gen) > 9:
         return None
     return email_id, int(gen)
+
+
+def group_of(email: Email) -> str:
+    """The group of an e-mail's jobs: the domain of all its recipients in lower-case A-labels, or `MIXED`."""
+    domains = {one.address.rpartition("@")[2].lower() for one in email.state.recipients}
+    return _in_ascii(domains.pop()) if len(domains) == 1 else MIXED
+
+
+@functools.lru_cache(maxsize=4096)
+def _in_ascii(domain: str) -> str:
+    return domain if domain.isascii() else idna.encode(domain, uts46=True).decode("ascii")
