@@ -69,6 +69,12 @@ class Settings(BaseSettings):
         description=f"1 to {_DELAYS} delays in seconds, each at most 30 days, such as 60,600,3600",
     )
     on_unknown: Literal["retry", "hold"] = Field("retry", description="retry or hold")
+    max_message: ByteSize = Field(
+        ByteSize(25 * 1024 * 1024),
+        description="the size of the largest message, from 64KiB to 512MiB, such as 25MiB",
+        ge=64 * 1024,
+        le=512 * 1024 * 1024,
+    )
     min_free: ByteSize = Field(
         ByteSize(64 * 1024 * 1024), description="disk space to keep free, such as 64MiB or 67108864", ge=0
     )
