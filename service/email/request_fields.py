@@ -83,7 +83,7 @@ class TemplateRequest(BaseModel):
     variables: dict[str, Any] = {}
 
 
-def _nullable(schema: dict[str, Any]) -> None:
+def nullable(schema: dict[str, Any]) -> None:
     """Say that null is as good as absent, wherever a field may be absent."""
     for name, field in schema["properties"].items():
         if name not in schema.get("required", ()) and {"type": "null"} not in field.get("anyOf", ()):
@@ -96,7 +96,7 @@ class EmailFields(BaseModel):
     """What an e-mail can be told to be, all of it optional."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, arbitrary_types_allowed=True, json_schema_extra=_nullable, populate_by_name=False
+        extra="forbid", strict=True, arbitrary_types_allowed=True, json_schema_extra=nullable, populate_by_name=False
     )
 
     cc: _Mailboxes = []
