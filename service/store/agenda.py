@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import islice
 
 _FEW = 1_000
 """Seconds without ids that are not worth looking for."""
@@ -54,6 +56,17 @@ class Agenda:
             for email_id, due in self._buckets[second].items():
                 if due < moment:
                     yield email_id
+
+    def following(self, due: str, email_id: str, count: int) -> list[tuple[str, str]]:
+        """Times and ids in the order of both, from the first after these two on: *count*, and the rest of a second."""
+        self._tidy()
+        found: list[tuple[str, str]] = []
+        for second in islice(self._seconds, bisect_left(self._seconds, due[:_SECOND]), None):
+            each = ((when, which) for which, when in self._buckets[second].items())
+            found += sorted(one for one in each if one > (due, email_id))
+            if len(found) >= count:
+                break
+        return found
 
     def ids(self) -> list[str]:
         """All ids, earliest second first."""

@@ -48,6 +48,20 @@ class Page:
     has_more: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Upcoming:
+    """Some e-mails that are not final, in the order in which they are due.
+
+    Attributes:
+        last: Cursor of the last of them: when it is due, and its id; None when there are none.
+        has_more: Whether there are more after it.
+    """
+
+    data: list[Email]
+    last: tuple[str, str] | None
+    has_more: bool
+
+
 def choose(rows: Iterator[Row], where: Filter, limit: int) -> tuple[list[Row], bool]:
     """The first of *rows*, at most *limit* and at least 1, that are like *where*; and whether there are more."""
     found = list(islice(_matching(rows, where), limit + 1))

@@ -21,9 +21,12 @@ from service.store.documents import Document
 from service.store.errors import EmailNotFound
 from service.store.idempotency import Remembered
 from service.store.index import Index, Row
-from service.store.listing import Filter, Page
+from service.store.listing import Filter, Page, Upcoming
 from service.store.log import Line, Log, Ref
 from service.store.records import Event, Events
+
+_AHEAD = 1_000
+"""E-mails looked at under the mutex at a time."""
 
 
 class Unfinished(NamedTuple):
@@ -114,6 +117,32 @@ class Reader:
         with self._mutex:
             places = [_where(row) for row in rows]
         return Page([self._fetch(where) for where in places], first, last, has_more)
+
+    def upcoming(self, where: Filter, limit: int, *, after: tuple[str, str] | None = None) -> Upcoming:
+        """Some of the e-mails that are not final, those due first. Takes a while where there are many: for any thread.
+
+        Args:
+            where: What they have to be like.
+            limit: At least 1.
+            after: A cursor: only what comes after it.
+        """
+        cursor = after or ("", "")
+        found: list[tuple[tuple[str, str], _Where]] = []
+        while len(found) <= limit:
+            with self._mutex:
+                self.catch_up()
+                entries = self._index.agenda.following(*cursor, _AHEAD)
+                rows = [row for _, email_id in entries if (row := self._index.row(email_id)) is not None]
+            if not entries:
+                break
+            chosen, _ = listing.choose(iter(rows), where, limit + 1 - len(found))
+            times = {email_id: (due, email_id) for due, email_id in entries}
+            with self._mutex:
+                found += [(times[row.id], _where(row)) for row in chosen]
+            cursor = entries[-1]
+        page = found[:limit]
+        last = page[-1][0] if page else None
+        return Upcoming([self._fetch(place) for _, place in page], last, len(found) > limit)
 
     def events(self, email_id: str) -> list[Event]:
         """What happened to an e-mail, oldest first. Takes a while where much did: for any thread.

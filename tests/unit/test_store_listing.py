@@ -86,3 +86,23 @@ async def test_an_edit_changes_what_finds_the_email(store: Store, tmp_path: Path
     assert names(store, Filter()) == "54321"
     async with opened(tmp_path) as again:
         assert (names(again, Filter(q="reminder")), names(again, Filter())) == ("3", "54321")
+
+
+async def test_what_is_not_final_comes_in_the_order_it_is_due(store: Store) -> None:
+    """`upcoming` lists what waits by its time, then by id, page by page, and filters it; a final one is not in it."""
+    await store.accept([email("6", scheduled_at=NOW + timedelta(minutes=1), tags=("b",))])
+
+    def page(
+        limit: int, where: Filter, after: tuple[str, str] | None = None
+    ) -> tuple[str, tuple[str, str] | None, bool]:
+        found = store.upcoming(where, limit, after=after)
+        return "".join(one.id[-1] for one in found.data), found.last, found.has_more
+
+    names_, cursor, more = page(3, Filter())
+    assert (names_, cursor, more) == ("613", ("2026-11-24T13:00:00.000000Z", "em_3"), True)
+    names_, cursor, more = page(3, Filter(), cursor)
+    assert (names_, cursor, more) == ("54", ("2026-11-25T12:00:00.000000Z", "em_4"), False)
+    assert page(3, Filter(), cursor) == ("", None, False)
+    assert page(9, Filter(tag="b"))[::2] == ("61", False)
+    assert page(1, Filter(tag="b"))[::2] == ("6", True)
+    assert page(9, Filter(status=Status.CANCELLED)) == ("", None, False)
