@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator, Callable
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from service.access import reach
+from service.access.limiter import Limiter
 from service.mailer.target import Target
 from service.outbox import Outbox, mail_queue
 from service.routes import ROUTES
 from service.routes.access import AccessLog
-from service.routes.guard import Guard
 from service.routes.problems import EXCEPTION_HANDLERS
 from service.routes.state import AppState
 from service.settings import Settings
@@ -51,7 +52,7 @@ async def opened(
         on_dead: Called once when this process can write to its own store no more.
 
     Raises:
-        SettingsError: The relay's URL cannot be used.
+        SettingsError: The relay's URL cannot be used, or others would reach an API that asks for no key.
         StoreError: The store cannot be opened.
     """
     async with contextlib.AsyncExitStack() as stack:
@@ -60,11 +61,20 @@ async def opened(
         if store is None:
             store = await Store.open(settings.data_dir, now=queue.now, min_free=settings.min_free, on_dead=on_dead)
             stack.push_async_callback(store.close)
+        reach.check(settings, store)
         relay = Target.of(settings)
         outbox = Outbox(store, queue, settings)
         stack.push_async_callback(outbox.close)
         await outbox.meet_queue()
-        yield {"settings": settings, "store": store, "queue": queue, "outbox": outbox, "relay": relay}
+        yield {
+            "settings": settings,
+            "store": store,
+            "queue": queue,
+            "outbox": outbox,
+            "relay": relay,
+            "keys_in_flight": set(),
+            "limiter": Limiter(settings.api_rate),
+        }
 
 
 def create_app(state: AppState) -> Starlette:
@@ -76,7 +86,7 @@ def create_app(state: AppState) -> Starlette:
 
     app = Starlette(
         routes=ROUTES,
-        middleware=[Middleware(AccessLog), Middleware(Guard)],
+        middleware=[Middleware(AccessLog)],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=lifespan,
     )

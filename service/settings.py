@@ -15,6 +15,8 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service import rates
+from service.rates import Rate
 from zqueue import Backoff, steps
 
 PREFIX = "SERVICE_"
@@ -24,6 +26,7 @@ JITTER = 0.1
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "embedded")
 _LONGEST_DELAY = 30 * 86_400
 _DELAYS = 20
+_SCOPES = ("send", "read", "admin")
 
 
 class SettingsError(Exception):
@@ -49,7 +52,10 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="the address to listen on, such as 127.0.0.1", min_length=1)
     port: int = Field(8000, description="a port from 0 to 65535 (0: any free one)", ge=0, le=65535)
-    open: bool = Field(False, description="1 or 0: whether HOST may be an address that others can reach")
+    open: bool = Field(False, description="1 or 0: whether HOST may be an address that others can reach without a key")
+    api_rate: Annotated[dict[str, Rate], NoDecode] = Field(
+        {}, description="how many requests each API key may make, by scope, such as send=100/s,read=3000/m"
+    )
     inbox_port: int = Field(1025, description="a port from 0 to 65535 (0: any free one)", ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="one of debug, info, warning, error"
@@ -97,6 +103,11 @@ class Settings(BaseSettings):
         if not 1 <= len(delays) <= _DELAYS or not all(0 <= delay <= _LONGEST_DELAY for delay in delays):
             raise ValueError("out of range")
         return delays
+
+    @field_validator("api_rate", mode="before")
+    @classmethod
+    def _api_rate(cls, value: object) -> object:
+        return rates.parse_named(value, _SCOPES) if isinstance(value, str) else value
 
     @field_validator("redis_url")
     @classmethod
@@ -170,15 +181,9 @@ def load(env_file: Path | None = Path(".env")) -> Settings:
         raise SettingsError(f"{env_file} cannot be read: {error}") from error
     _refuse_unknown((*os.environ, *in_file))
     try:
-        settings = Settings(_env_file=env_file)
+        return Settings(_env_file=env_file)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(one["loc"], one.get("input")) for one in error.errors())) from None
-    if not settings.open and not is_loopback(settings.host):
-        raise SettingsError(
-            f"{PREFIX}HOST={settings.host} lets others reach an API that asks for no key: "
-            f"use 127.0.0.1, or set {PREFIX}OPEN=1 if something else guards the port"
-        )
-    return settings
 
 
 def is_loopback(host: str) -> bool:

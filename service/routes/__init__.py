@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from service.routes import emails, health, inbox
+from service.routes import attachments, emails, health, inbox
+from service.routes.guard import guarded
 
-ROUTES: list[BaseRoute] = [
+TABLE = [
+    Route("/v1/attachments", attachments.Attachments),
     Route("/v1/emails", emails.Emails),
+    Route("/v1/emails/batch", emails.Batch),
+    Route("/v1/emails/cancel", emails.CancelMany),
+    Route("/v1/emails/retry", emails.RetryMany),
     Route("/v1/emails/{id}", emails.OneEmail),
+    Route("/v1/emails/{id}/message", emails.Message),
     Route("/v1/emails/{id}/cancel", emails.Cancel),
     Route("/v1/emails/{id}/retry", emails.Retry),
     Route("/v1/emails/{id}/events", emails.Events),
@@ -17,3 +23,6 @@ ROUTES: list[BaseRoute] = [
     Route("/healthz", health.Healthz),
     Route("/readyz", health.Readyz),
 ]
+"""Each names its scopes and describes itself by `operation.operation` on the methods of its endpoint."""
+
+ROUTES: list[BaseRoute] = guarded(TABLE)

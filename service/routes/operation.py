@@ -7,22 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from service.access.scopes import Scope
+
+__all__ = ["METHODS", "Operation", "Scope", "operation", "operations"]
+
+METHODS = ("get", "post", "put", "patch", "delete")
+"""What an endpoint may answer to; HEAD is GET without its body."""
+
 _Endpoint = TypeVar("_Endpoint", bound=Callable[..., Awaitable[Any]])
-
-
-class Scope(StrEnum):
-    """What a key must be allowed to do; ``admin`` is allowed everything."""
-
-    PUBLIC = "public"
-    """No key is asked for."""
-    READ = "read"
-    SEND = "send"
-    ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +35,8 @@ class Operation:
         answers: Status -> the model that describes the answer; None for one without JSON.
         problems: Statuses of problems that this operation may answer, beyond those that every one may.
         example: A request body that is accepted.
+        anywhere: Whether it is served to anyone from anywhere, though there be no keys: for links in e-mails, whose
+            path is the secret.
     """
 
     scope: Scope
@@ -50,6 +48,7 @@ class Operation:
     answers: Mapping[int, type[BaseModel] | None] = field(default_factory=lambda: {200: None})
     problems: Sequence[int] = ()
     example: Any = None
+    anywhere: bool = False
 
 
 def operation(scope: Scope, summary: str, **details: Any) -> Callable[[_Endpoint], _Endpoint]:
@@ -61,3 +60,16 @@ def operation(scope: Scope, summary: str, **details: Any) -> Callable[[_Endpoint
         return endpoint
 
     return mark
+
+
+def operations(endpoint: object) -> dict[str, Operation]:
+    """What the methods of an endpoint say of themselves: its name in lower case -> its description.
+
+    One that says nothing is for `Scope.ADMIN`; a test fails for it.
+    """
+    found = {}
+    for name in METHODS:
+        method = getattr(endpoint, name, None)
+        if method is not None:
+            found[name] = getattr(method, "operation", None) or Operation(Scope.ADMIN, "")
+    return found

@@ -6,6 +6,7 @@ from typing import TypedDict
 
 from starlette.requests import Request
 
+from service.access.limiter import Limiter
 from service.mailer.target import Target
 from service.outbox import Outbox
 from service.settings import Settings
@@ -14,13 +15,18 @@ from zqueue import Queue
 
 
 class AppState(TypedDict):
-    """Opened once per process."""
+    """Opened once per process.
+
+    `keys_in_flight` are the idempotency keys of the requests that this process is working on.
+    """
 
     settings: Settings
     store: Store
     queue: Queue
     outbox: Outbox
     relay: Target
+    keys_in_flight: set[str]
+    limiter: Limiter
 
 
 def state_of(request: Request) -> AppState:

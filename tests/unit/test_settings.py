@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.mailer.target import Target
+from service.rates import Rate
 from service.settings import SettingsError, is_loopback, load
 from zqueue import steps
 
@@ -31,6 +32,7 @@ def test_defaults_need_no_configuration(tmp_path: Path) -> None:
         "host": "127.0.0.1",
         "port": 8000,
         "open": False,
+        "api_rate": {},
         "inbox_port": 1025,
         "log_level": "info",
         "log_format": "console",
@@ -67,12 +69,14 @@ def test_values_are_read_as_their_kind(monkeypatch: pytest.MonkeyPatch) -> None:
         "SERVICE_LOG_LEVEL": "DEBUG",
         "SERVICE_DEFAULT_FROM": "Shop <shop@example.com>",
         "SERVICE_REDIS_URL": "redis://:hunter2@db.example.com/0",
+        "SERVICE_API_RATE": "send=100/s, read=3000/m",
         "SERVICE_PORT": "",
     }.items():
         monkeypatch.setenv(key, value)
     settings = load()
     assert (settings.min_free, settings.retry_delays, settings.open) == (1024**3, (1.0, 2.5, 10.0), True)
     assert (settings.log_level, settings.default_from, settings.port) == ("debug", "Shop <shop@example.com>", 8000)
+    assert settings.api_rate == {"send": Rate(100, 1), "read": Rate(3000, 60)}
     assert settings.queue_url == "redis://:hunter2@db.example.com/0"
     assert settings.backoff == steps(1, 2.5, 10, jitter=0.1)
     assert settings.backoff.delay(2, lambda: 0.5) == timedelta(seconds=2.5)
@@ -98,6 +102,10 @@ def test_values_are_read_as_their_kind(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SERVICE_RETRY_DELAYS", "2592001", "1 to 20 delays in seconds"),
         ("SERVICE_RETRY_DELAYS", ",".join("1" * 21), "1 to 20 delays in seconds"),
         ("SERVICE_ON_UNKNOWN", "guess", "retry or hold"),
+        *(
+            ("SERVICE_API_RATE", text, "how many requests each API key may make")
+            for text in ("100/s", "send=0/s", "send=1/w", "post=1/s", "send=1/s,send=2/s", "send=1e3/s")
+        ),
         ("SERVICE_MIN_FREE", "much", "such as 64MiB"),
     ],
 )
@@ -174,16 +182,6 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"SERVICE_PORT=\xff\n")
     with pytest.raises(SettingsError, match=r"\.env cannot be read"):
         load()
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "mail.example.com"])
-def test_an_open_host_must_be_meant(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    """Without keys only the loopback may be served, unless SERVICE_OPEN says otherwise."""
-    monkeypatch.setenv("SERVICE_HOST", host)
-    with pytest.raises(SettingsError, match="SERVICE_OPEN=1"):
-        load()
-    monkeypatch.setenv("SERVICE_OPEN", "yes")
-    assert load().host == host
 
 
 def test_loopback_is_recognised() -> None:
