@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -107,6 +107,11 @@ class Composer:
             raise InvalidRequest(
                 [Fault(what, f"would make a message of {size:,} bytes; {PREFIX}MAX_MESSAGE is {limit:,}")]
             )
+
+    async def keep(self, files: Mapping[str, bytes]) -> None:
+        """Make *files*, by their SHA-256, durable."""
+        if files:
+            await asyncio.to_thread(lambda: [self._store.put_blob(data) for data in files.values()])
 
     def _size(self, composed: Composed) -> int:
         return len(mime.build(composed.email, composed.email.state.scheduled_at).data)

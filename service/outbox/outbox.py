@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from service.email import life
+from service.email import edits, life
 from service.email.draft import Draft
-from service.email.edits import check_rev
+from service.email.edits import StaleRevision, check_rev
 from service.email.record import Change, Email, Status
+from service.email.terms import Terms
+from service.outbox import bulk
+from service.outbox.bulk import Tally
 from service.outbox.composing import Composed, Composer, Fill
+from service.outbox.editing import Editor
 from service.outbox.line import Line
 from service.settings import Settings
+from service.store.errors import EmailNotFound
 from service.store.idempotency import Accepted, Key
+from service.store.listing import Filter
 from service.store.store import Store
 from zqueue import Queue
 
@@ -36,6 +42,7 @@ class Outbox:
         self._settings = settings
         self._line = Line(queue, store.id)
         self._composer = Composer(store, settings, fill)
+        self._editor = Editor(self._composer, settings)
 
     def now(self) -> datetime:
         """The clock of everything: the queue server's."""
@@ -74,6 +81,8 @@ class Outbox:
             StoreUnavailable: Nothing was taken; repeating is safe.
         """
         emails = [one.email for one in composed]
+        for one in composed:
+            await self._composer.keep(one.files)
         if key is None:
             accepted = Accepted(await self._store.accept(emails), replayed=False, extra=extra)
         else:
@@ -81,6 +90,39 @@ class Outbox:
         if not accepted.replayed:
             await self._line.enqueue(email for email in accepted.emails if email.state.status is Status.SCHEDULED)
         return accepted
+
+    async def edit(self, email_id: str, body: Mapping[str, Any], terms: Terms, rev: int | None = None) -> Email:
+        """Change an e-mail that is not being sent: its content before the first attempt, its times until the last.
+
+        Args:
+            email_id: Which one.
+            body: What is to be otherwise, see `service.email.patch`.
+            terms: What requests are held to.
+            rev: The revision it has to have; None for any.
+
+        Raises:
+            EmailNotFound: There is no such e-mail.
+            InvalidRequest: It cannot be so.
+            StaleRevision: It has another revision.
+            WrongState: It is too late.
+            StoreUnavailable: Nothing was changed; repeating is safe.
+        """
+        while True:
+            email = self._store.get(email_id)
+            if email is None:
+                raise EmailNotFound(email_id)
+            check_rev(email, rev)
+            wanted = await self._editor.edit(email, body, terms)
+            try:
+                changed = await self._store.change(email_id, partial(edits.edit, edit=wanted, rev=email.rev))
+            except StaleRevision:
+                if rev is not None:
+                    raise
+                continue  # somebody else changed it since it was read
+            if changed.state.gen != email.state.gen:
+                await self._line.enqueue([changed])
+                await self._line.cancel([email.job_id])
+            return changed
 
     async def cancel(self, email_id: str, rev: int | None = None) -> Email:
         """Stop an e-mail that is not being sent; one that is cancelled stays so.
@@ -95,12 +137,7 @@ class Outbox:
             WrongState: It is too late.
             StoreUnavailable: Nothing was changed; repeating is safe.
         """
-
-        def decide(email: Email) -> Change | None:
-            check_rev(email, rev)
-            return life.cancel(email)
-
-        email = await self._store.change(email_id, decide)
+        email = await self._store.change(email_id, _of(rev, life.cancel))
         await self._line.cancel([email.job_id])
         return email
 
@@ -117,16 +154,38 @@ class Outbox:
             WrongState: It is completed or cancelled.
             StoreUnavailable: Nothing was changed; repeating is safe.
         """
-        requeue = partial(life.requeue, now=self.now(), backoff=self._settings.backoff)
-
-        def decide(email: Email) -> Change | None:
-            check_rev(email, rev)
-            return requeue(email)
-
-        email = await self._store.change(email_id, decide)
+        email = await self._store.change(email_id, _of(rev, self._requeue()))
         if email.state.status is Status.SCHEDULED:
             await self._line.enqueue([email])
         return email
+
+    async def cancel_all(self, where: Filter, *, dry_run: bool = False) -> Tally:
+        """Cancel every e-mail that is like *where* now; *dry_run* only counts what would come of it.
+
+        Raises:
+            StoreUnavailable: Not all were cancelled; repeating is safe.
+        """
+        if dry_run:
+            return await bulk.survey(self._store, where, life.cancel)
+        tally = Tally()
+        async for counted, emails in bulk.change(self._store, where, life.cancel):
+            tally += counted
+            await self._line.cancel(email.job_id for email in emails)
+        return tally
+
+    async def retry_all(self, where: Filter, *, dry_run: bool = False) -> Tally:
+        """Send every failed or held e-mail again that is like *where* now; *dry_run* only counts.
+
+        Raises:
+            StoreUnavailable: Not all were requeued; repeating is safe.
+        """
+        if dry_run:
+            return await bulk.survey(self._store, where, self._requeue())
+        tally = Tally()
+        async for counted, emails in bulk.change(self._store, where, self._requeue()):
+            tally += counted
+            await self._line.enqueue(emails)
+        return tally
 
     async def meet_queue(self) -> None:
         """Connect to the queue, so that its clock is known before the first e-mail; it need not be there."""
@@ -135,3 +194,16 @@ class Outbox:
     async def close(self) -> None:
         """Give what is on its way to the queue a moment to get there."""
         await self._line.close()
+
+    def _requeue(self) -> bulk.Decide:
+        return partial(life.requeue, now=self.now(), backoff=self._settings.backoff)
+
+
+def _of(rev: int | None, decide: bulk.Decide) -> bulk.Decide:
+    """*decide*, for an e-mail of revision *rev* only."""
+
+    def checked(email: Email) -> Change | None:
+        check_rev(email, rev)
+        return decide(email)
+
+    return checked

@@ -1,6 +1,6 @@
 """The log as files of one directory of one machine, for any number of processes.
 
-    DATA/LOCK  MANIFEST.json  snapshot-G.jsonl  journal-G-NNNN.jsonl  procs/BY  corrupt/
+    DATA/LOCK  MANIFEST.json  snapshot-G.jsonl  journal-G-NNNN.jsonl  blobs/ab/SHA256  procs/BY  corrupt/
 
 Writers append whole writes to the last segment, one at a time under the lock, and make them durable before they let
 go of it. Readers need no lock: they go by what is whole. `docs/architecture.md` has the rules and the reasons.
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from service.email.times import to_z
 from service.store import disk, lines, manifest, recovery
+from service.store.blobs import Blobs
 from service.store.cursor import SEALED, Cursor, read_snapshot
 from service.store.errors import StoreDamaged, StoreError, StoreUnavailable
 from service.store.lock import WriteLock
@@ -47,6 +48,7 @@ class FileLog:
         lock_timeout: timedelta,
     ) -> None:
         self.id = identity
+        self.blobs = Blobs(directory)
         self._directory = directory
         self._lock = lock
         self._procs = procs

@@ -45,6 +45,19 @@ Ref = int
 Entry = tuple[Ref, Line]
 
 
+class Keeper(Protocol):
+    """Keeps large values beside the log, under their SHA-256 (hex); for any thread."""
+
+    def put(self, data: bytes) -> str:
+        """Keep *data*; durable on return, with its SHA-256. Raises StoreUnavailable."""
+
+    def read(self, name: str) -> bytes:
+        """The bytes with this SHA-256. Raises KeyError, or StoreDamaged where they are not what was written."""
+
+    def size(self, name: str) -> int | None:
+        """How many they are; None if there are none."""
+
+
 class Log(Protocol):
     """An append-only log that several processes read and write.
 
@@ -59,6 +72,10 @@ class Log(Protocol):
     @property
     def by(self) -> str:
         """Drawn when this process opened the log; others ask whether it is `alive`."""
+
+    @property
+    def blobs(self) -> Keeper:
+        """What is too large for a line."""
 
     def read(self, after: int) -> Iterator[Entry]:
         """Every line of whole writes whose `seq` is above *after*, oldest first; costs what is new, not what is old.

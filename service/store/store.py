@@ -187,6 +187,27 @@ class Store(Reader):
         """
         return await self._writer.submit(lambda transaction: transaction.change(email_id, decide))
 
+    def put_blob(self, data: bytes) -> str:
+        """Keep *data* under its SHA-256 (hex); durable on return. For any thread.
+
+        Raises:
+            StoreUnavailable: It was not kept.
+        """
+        return self._log.blobs.put(data)
+
+    def blob(self, sha256: str) -> bytes:
+        """What was kept under *sha256*; for any thread.
+
+        Raises:
+            KeyError: Nothing was.
+            StoreDamaged: It is not what was kept.
+        """
+        return self._log.blobs.read(sha256)
+
+    def blob_size(self, sha256: str) -> int | None:
+        """How many bytes are kept under *sha256*; None if none are. For any thread."""
+        return self._log.blobs.size(sha256)
+
     def health(self) -> Health:
         """Whether an accept would be durable now, and why not."""
         free = self._log.free()
