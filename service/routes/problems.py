@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
@@ -9,16 +10,21 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
-from service.email.faults import InvalidRequest
+from service.email.edits import StaleRevision
+from service.email.faults import Fault, InvalidRequest
 from service.email.life import WrongState
 from service.email.record import Status
 from service.email.strict_json import InvalidJson
 from service.routes.body import BodyTooLarge, UnsupportedMedia
+from service.routes.emails.idempotency import KeyInUse
+from service.routes.refusals import Forbidden, NotAllowed, TooManyRequests, Unauthorized
 from service.routes.reply import problem
-from service.store.errors import EmailNotFound, StoreDamaged, StoreUnavailable
+from service.store.errors import EmailNotFound, KeyReused, StoreDamaged, StoreUnavailable
 
 _RETRY_AFTER = {"Retry-After": "5"}
 _WHY = {
+    Status.SCHEDULED: "it has been tried already",
+    Status.RETRYING: "it has been tried already",
     Status.SENDING: "it is being sent",
     Status.COMPLETED: "it has been sent",
     Status.FAILED: "it has failed",
@@ -47,6 +53,25 @@ def _wrong_state(_request: Request, error: Exception) -> Response:
     return problem(409, f"email_{error.status}", f"It is too late to {error.step} this e-mail: {why}.")
 
 
+def _stale(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, StaleRevision)
+    return problem(412, "stale_revision", f"Nothing was changed: the e-mail is at revision {error.rev} by now.")
+
+
+def _key_in_use(_request: Request, _error: Exception) -> Response:
+    detail = "The first request with this Idempotency-Key is still being worked on; try again later."
+    return problem(409, "idempotency_key_in_use", detail, headers={"Retry-After": "1"})
+
+
+def _key_reused(_request: Request, _error: Exception) -> Response:
+    return problem(
+        422,
+        "idempotency_key_reused",
+        "Nothing was done: this Idempotency-Key came with another request before.",
+        faults=[Fault("Idempotency-Key", "belongs to another request; use a new one for each")],
+    )
+
+
 def _too_large(request: Request, error: Exception) -> Response:
     # A client in the midst of its body meets a reset instead of this answer if the connection is closed: the server
     # lets what is left of the body pass by. One that asked first (RFC 9110, section 10.1.1) need not send it at all.
@@ -65,6 +90,27 @@ def _unavailable(_request: Request, error: Exception) -> Response:
 
 def _damaged(_request: Request, _error: Exception) -> Response:
     return problem(503, "store_damaged", "The store is damaged; its log names the file and line.", headers=_RETRY_AFTER)
+
+
+def _not_allowed(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, NotAllowed)
+    return problem(403, error.code, error.detail)
+
+
+def _unauthorized(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Unauthorized)
+    return problem(401, error.code, error.detail, headers={"WWW-Authenticate": error.challenge})
+
+
+def _forbidden(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Forbidden)
+    return problem(403, "insufficient_scope", str(error), headers={"WWW-Authenticate": error.challenge})
+
+
+def _too_many_requests(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, TooManyRequests)
+    headers = error.allowance.headers | {"Retry-After": str(math.ceil(error.allowance.wait))}
+    return problem(429, "too_many_requests", str(error), headers=headers)
 
 
 def _http(request: Request, error: Exception) -> Response:
@@ -93,6 +139,9 @@ def _fault_of_ours(_request: Request, _error: Exception) -> Response:
 EXCEPTION_HANDLERS: dict[type[Exception], ExceptionHandler] = {
     InvalidJson: _invalid_json,
     InvalidRequest: _invalid_request,
+    StaleRevision: _stale,
+    KeyInUse: _key_in_use,
+    KeyReused: _key_reused,
     EmailNotFound: _not_found,
     WrongState: _wrong_state,
     BodyTooLarge: _too_large,
@@ -100,6 +149,10 @@ EXCEPTION_HANDLERS: dict[type[Exception], ExceptionHandler] = {
     StoreUnavailable: _unavailable,
     StoreDamaged: _damaged,
     ClientDisconnect: _went_away,
+    NotAllowed: _not_allowed,
+    Unauthorized: _unauthorized,
+    Forbidden: _forbidden,
+    TooManyRequests: _too_many_requests,
     HTTPException: _http,
     Exception: _fault_of_ours,
 }

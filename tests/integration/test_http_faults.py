@@ -25,8 +25,8 @@ from zqueue.embedded import Server
 
 @pytest.fixture
 async def api(tmp_path: Path, queue: Queue) -> AsyncIterator[Api]:
-    """The API on an empty store."""
-    async with running(tmp_path / "data", queue) as api:
+    """The API on an empty store, for messages of up to 64 KiB."""
+    async with running(tmp_path / "data", queue, max_message="64KiB") as api:
         yield api
 
 
@@ -54,7 +54,7 @@ JSON = {"content-type": "application/json"}
         (b"{}", {"content-type": "text/plain"}, (415, "unsupported_media_type")),
         (b"{}", {}, (415, "unsupported_media_type")),
         (gzip.compress(b"{}", mtime=0), JSON | {"content-encoding": "gzip"}, (415, "unsupported_media_type")),
-        (b" " * (1024 * 1024 + 1), JSON, (413, "body_too_large")),
+        (b" " * (1024 * 1024 + 64 * 1024 * 4 // 3 + 1), JSON, (413, "body_too_large")),
     ],
 )
 async def test_a_bad_body_is_refused(api: Api, body: bytes, headers: dict[str, str], expected: tuple[int, str]) -> None:
