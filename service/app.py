@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 
 from service.access import reach
 from service.access.limiter import Limiter
+from service.events.feed import Feed
 from service.mailer.target import Target
 from service.outbox import Outbox, mail_queue
 from service.routes import ROUTES
@@ -74,6 +75,7 @@ async def opened(
             "relay": relay,
             "keys_in_flight": set(),
             "limiter": Limiter(settings.api_rate),
+            "feed": Feed(store),
         }
 
 

@@ -140,6 +140,7 @@ def _api(settings: Settings, options: argparse.Namespace) -> int:
             serving = asyncio.create_task(server.serve(sockets=[serving_on]))
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            state["feed"].close()  # streams would go on, and the server wait for them
             server.should_exit = True
             stopping.cancel()
             await serving

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from service.routes import attachments, emails, health, inbox
+from service.routes import attachments, emails, events, health, inbox
 from service.routes.guard import guarded
 
 TABLE = [
@@ -18,6 +18,7 @@ TABLE = [
     Route("/v1/emails/{id}/cancel", emails.Cancel),
     Route("/v1/emails/{id}/retry", emails.Retry),
     Route("/v1/emails/{id}/events", emails.Events),
+    Route("/v1/events", events.AllEvents),
     Route("/inbox", inbox.Messages),
     Route("/inbox/{id}", inbox.OneMessage),
     Route("/healthz", health.Healthz),

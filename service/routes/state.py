@@ -7,6 +7,7 @@ from typing import TypedDict
 from starlette.requests import Request
 
 from service.access.limiter import Limiter
+from service.events.feed import Feed
 from service.mailer.target import Target
 from service.outbox import Outbox
 from service.settings import Settings
@@ -27,6 +28,7 @@ class AppState(TypedDict):
     relay: Target
     keys_in_flight: set[str]
     limiter: Limiter
+    feed: Feed
 
 
 def state_of(request: Request) -> AppState:
