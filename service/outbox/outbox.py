@@ -58,13 +58,17 @@ class Outbox:
         accepted = await self.take([await self.compose(draft)])
         return accepted.emails[0]
 
-    async def compose(self, draft: Draft) -> Composed:
+    async def compose(self, draft: Draft, now: datetime | None = None) -> Composed:
         """Make the record of an e-mail, without taking it on yet.
+
+        Args:
+            draft: What is asked for.
+            now: When it is accepted, one time for all that are taken together; None for the present.
 
         Raises:
             InvalidRequest: As for `accept`.
         """
-        return await self._composer.compose(draft, self.now())
+        return await self._composer.compose(draft, now or self.now())
 
     async def take(
         self, composed: Sequence[Composed], key: Key | None = None, extra: dict[str, Any] | None = None
@@ -72,7 +76,7 @@ class Outbox:
         """Take e-mails on, all of them or none, as one write; durable on return.
 
         Args:
-            composed: At least one.
+            composed: At least one, all accepted at the same time.
             key: What the client calls this request: it takes effect once, however often it comes.
             extra: What there is to say beside the e-mails; it is kept with the key.
 

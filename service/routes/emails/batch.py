@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -50,20 +51,22 @@ class Batch(HTTPEndpoint):
 async def _accept(state: AppState, body: bytes, key: Key | None) -> Accepted:
     terms = reading.terms_of(state)
     asked = await reading.understood(body, lambda document: batch.read(document, terms))
-    composed, errors = await _compose(state, asked)
+    composed, errors = await _compose(state, asked, terms.now)
     if errors and (asked.mode == "strict" or not composed):
         raise batch.together(errors)
     return await state["outbox"].take(composed, key, {"errors": _told(errors)} if errors else None)
 
 
-async def _compose(state: AppState, asked: batch.Batch) -> tuple[list[Composed], dict[int, InvalidRequest]]:
+async def _compose(
+    state: AppState, asked: batch.Batch, now: datetime
+) -> tuple[list[Composed], dict[int, InvalidRequest]]:
     """The records of those that can be accepted, and what is wrong with the others, by index."""
     composed: list[Composed] = []
     errors = {index: item for index, item in enumerate(asked.items) if isinstance(item, InvalidRequest)}
     for index, item in enumerate(asked.items):
         if isinstance(item, Draft):
             try:
-                composed.append(await state["outbox"].compose(item))
+                composed.append(await state["outbox"].compose(item, now))
             except InvalidRequest as error:
                 errors[index] = error
     return composed, errors
