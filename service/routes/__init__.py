@@ -6,6 +6,7 @@ from starlette.routing import BaseRoute, Route
 
 from service.routes import attachments, emails, events, health, inbox
 from service.routes.guard import guarded
+from service.routes.openapi import endpoints as openapi
 
 TABLE = [
     Route("/v1/attachments", attachments.Attachments),
@@ -23,6 +24,7 @@ TABLE = [
     Route("/inbox/{id}", inbox.OneMessage),
     Route("/healthz", health.Healthz),
     Route("/readyz", health.Readyz),
+    Route("/openapi.json", openapi.OpenApi),
 ]
 """Each names its scopes and describes itself by `operation.operation` on the methods of its endpoint."""
 

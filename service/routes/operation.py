@@ -35,6 +35,10 @@ class Operation:
         answers: Status -> the model that describes the answer; None for one without JSON.
         problems: Statuses of problems that this operation may answer, beyond those that every one may.
         example: A request body that is accepted.
+        answer_media: Media types of a good answer: of one that has a model the first is JSON.
+        request_headers: Header fields that it heeds, beside those that every request may have.
+        response_headers: Header fields of a good answer.
+        hidden: Whether the OpenAPI document leaves it out, for it is part of a page.
         anywhere: Whether it is served to anyone from anywhere, though there be no keys: for links in e-mails, whose
             path is the secret.
     """
@@ -48,6 +52,10 @@ class Operation:
     answers: Mapping[int, type[BaseModel] | None] = field(default_factory=lambda: {200: None})
     problems: Sequence[int] = ()
     example: Any = None
+    answer_media: Sequence[str] = ("application/json",)
+    request_headers: Sequence[str] = ()
+    response_headers: Sequence[str] = ()
+    hidden: bool = False
     anywhere: bool = False
 
 

@@ -120,6 +120,17 @@ class FaultShape(Shape):
     detail: str
 
 
+class Problem(Shape):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[FaultShape] = []
+
+
 class BatchError(Shape):
     """What is wrong with one e-mail of a batch."""
 
