@@ -80,7 +80,9 @@ def timed(email: Email, wanted: Patch, *, max_retries: int, backoff: Backoff) ->
 def _moved(email: Email, wanted: Patch, retries: int | None, backoff: Backoff) -> datetime | None:
     """The default end, where it applies: it moves with what it depends on. None leaves the end as it is."""
     state = email.state
-    was_default = state.retry_until == life.default_retry_until(state.scheduled_at, state.max_retries, backoff)
+    starts = {state.scheduled_at, state.next_attempt_at or state.scheduled_at}  # a retry by hand begins a new life
+    ends = (life.default_retry_until(start, state.max_retries, backoff) for start in starts)
+    was_default = state.retry_until in ends
     reset = "retry_until" in wanted.given  # to null, or this would not be asked
     if not reset and not (was_default and (wanted.scheduled_at is not None or retries is not None)):
         return None
