@@ -1,0 +1,1 @@
+"""Templates: named, versioned, filled by a process that can be killed."""
