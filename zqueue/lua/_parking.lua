@@ -23,10 +23,10 @@ local function member_of(group, envelope, due, id)
   return group .. '\0' .. (string.match(envelope, '^[012]') or '1') .. string.format('%016.0f', due) .. id
 end
 
--- The due time and the id in a member; of what is none, 0 and all of it.
+-- The due time, as text, and the id in a member; of what is none, 0 and all of it.
 local function unpark(member)
   local due, id = string.match(member, '^[^%z]*%z%d(' .. string.rep('%d', 16) .. ')(.*)$')
-  return tonumber(due) or 0, id or member
+  return int(tonumber(due) or 0), id or member
 end
 
 -- A job of a group starts now.
@@ -65,7 +65,7 @@ end
 local function let_go(ids, now)
   if #ids == 0 then return end
   local freed, opened = {}, false
-  for n, held in ipairs(call('HMGET', GROUPS, unpack(ids))) do
+  for n, held in ipairs(call('EXISTS', GROUPS) == 1 and call('HMGET', GROUPS, unpack(ids)) or {}) do
     if held then
       local group = string.match(held, '^[^%z]*')
       call('HDEL', GROUPS, ids[n])

@@ -10,7 +10,7 @@ local function place(id, envelope)
     if score then return state, sets[n], id, score end
   end
   local member = call('HGET', GROUPS, id)
-  if member and call('ZSCORE', PARKED, member) then return 'parked', PARKED, member, int((unpark(member))) end
+  if member and call('ZSCORE', PARKED, member) then return 'parked', PARKED, member, (unpark(member)) end
 end
 
 -- One job as inspection sees it: id, state, score, envelope, claims entry, attempts entry, progress, result; false when
@@ -28,7 +28,7 @@ end
 local function forget(set, ids)
   if #ids == 0 then return end
   call('ZREM', set, unpack(ids))
-  for _, hash in ipairs({JOBS, CLAIMS, ATTEMPTS, PROGRESS, RESULTS}) do call('HDEL', hash, unpack(ids)) end
+  for _, hash in ipairs({JOBS, CLAIMS, ATTEMPTS, PROGRESS, RESULTS}) do drop(hash, ids) end
 end
 
 -- A job that has left its place goes among the dead, with its attempts entry.
@@ -42,6 +42,7 @@ end
 -- is kept. A hundred of each a call; of more than a hundred done ones, it looks at some hundred. Arrival times that
 -- are past go too.
 local function trim(keep, most, now)
+  if call('EXISTS', DEAD, DONE, TAT) == 0 then return end
   for _, set in ipairs({DEAD, DONE}) do
     local over = math.min(call('ZCARD', set) - most, 100)
     if over > 0 then forget(set, call('ZRANGE', set, 0, over - 1)) end

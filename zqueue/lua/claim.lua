@@ -11,38 +11,37 @@ local now, limit, lease = micros(ARGV[1]), math.min(tonumber(ARGV[2]), MOST), to
 local token, most, solo, worker = ARGV[4], tonumber(ARGV[5]), ARGV[6] == '1', ARGV[7]
 local keep, kept, limited = tonumber(ARGV[8]), tonumber(ARGV[9]), call('EXISTS', LIMITS) == 1
 local asked, budget = limit, limit + 150 -- the budget bounds the jobs looked at, those that get parked among them
-local taken, leases, claims, answer = 0, {}, {}, {int(now), int(CAP), '', 0}
+local taken, leases, claims, answer, deadline = 0, {}, {}, {int(now), int(CAP), '', 0}, int(now + lease)
 if call('EXISTS', PAUSED) == 1 then return answer end
-
-local function take(id, envelope, deliveries, since, failed)
-  taken = taken + 1
-  leases[#leases + 1], leases[#leases + 2] = int(now + lease), id
-  local at, count = #answer, int(deliveries)
-  claims[#claims + 1], claims[#claims + 2] = id, token .. ':' .. count .. ':' .. since
-  answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4], answer[at + 5] = id, envelope, count, since, failed
-end
 
 -- Take, bury, put off, park or drop each of these members of `set`; those of `parked` are of a `group` and may start.
 local function look(set, members, ids, dues, group)
   if #ids == 0 then return end
-  local envelopes, entries = call('HMGET', JOBS, unpack(ids)), call('HMGET', CLAIMS, unpack(ids))
-  local failed, leaving, gone, ended = call('HMGET', ATTEMPTS, unpack(ids)), {}, {}, {} -- gone: without an envelope
+  local envelopes, entries, leaving, gone, ended = call('HMGET', JOBS, unpack(ids)), {}, {}, {}, {}
+  local errors = call('EXISTS', ATTEMPTS) == 1 and call('HMGET', ATTEMPTS, unpack(ids)) or {}
+  if call('EXISTS', CLAIMS) == 1 then entries = call('HMGET', CLAIMS, unpack(ids)) end
   for n, id in ipairs(ids) do
-    local envelope, _, deliveries, first_due = envelopes[n], parse(entries[n])
+    local envelope, deliveries, due, first_due, _ = envelopes[n], 0, tonumber(dues[n])
+    if entries[n] then _, deliveries, first_due = parse(entries[n]) end
     local last, leaves = deliveries > 0 and deliveries + 1 >= most, set ~= LEASED
     if not envelope then
       gone[#gone + 1], ended[#ended + 1] = id, id
     elseif deliveries >= most then
       ended[#ended + 1], leaves = id, true
-      bury(id, string.format(POISON, failures(failed[n]), deliveries), now)
+      bury(id, string.format(POISON, failures(errors[n]), deliveries), now)
     elseif last and not solo then -- its last delivery: wait for a worker without another one
       leaves = group ~= nil
       if group then call('HDEL', GROUPS, id) end
       call('ZADD', group and lane(envelope) or set, int(now + CAP), id)
-    elseif group or set == LEASED or not limited or passes(id, envelope, tonumber(dues[n]), now) then
+    elseif group or set == LEASED or not limited or passes(id, envelope, due, now) then
       if group then start(group, id, now) end
       solo = solo and not last
-      take(id, envelope, deliveries + 1, int(math.max(first_due or tonumber(dues[n]), 0)), failed[n] or '')
+      local since = not first_due and due >= 0 and due % 1 == 0 and dues[n] or int(math.max(first_due or due, 0))
+      local at, count, pair = #answer, deliveries == 0 and '1' or int(deliveries + 1), taken * 2
+      taken, leases[pair + 1], leases[pair + 2] = taken + 1, deadline, id
+      claims[pair + 1], claims[pair + 2] = id, token .. ':' .. count .. ':' .. since
+      answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4] = id, envelope, count, since
+      answer[at + 5] = errors[n] or ''
     end
     if leaves then leaving[#leaving + 1] = members[n] end
   end
@@ -58,7 +57,7 @@ local function look_through(set)
     local page = math.min(limit - taken, budget)
     if page <= 0 then return end
     local due, ids, dues = call('ZRANGE', set, '-inf', int(now), 'BYSCORE', 'LIMIT', 0, page, 'WITHSCORES'), {}, {}
-    for at = 1, #due, 2 do ids[#ids + 1], dues[#dues + 1] = due[at], due[at + 1] end
+    for n = 1, #due / 2 do ids[n], dues[n] = due[2 * n - 1], due[2 * n] end
     look(set, ids, ids, dues)
   until #ids < page or set == LEASED
 end
@@ -99,14 +98,14 @@ end
 
 look_through(LEASED)
 local reclaimed = taken
-limit = math.min(limit, taken + allowance('', now)) -- the queue's own limit; what expired had started
+if limited then limit = math.min(limit, taken + allowance('', now)) end -- the queue's own; what expired had started
 open_gates()
 for _, set in ipairs(DUE) do look_through(set) end
 if taken > 0 then
   call('ZADD', LEASED, unpack(leases))
   call('HSET', CLAIMS, unpack(claims))
 end
-spend('', taken - reclaimed, now)
+if limited then spend('', taken - reclaimed, now) end
 local next_due = head()
 if limit < asked and taken >= limit then -- shut: nobody could start more
   next_due = math.min(select(2, allowance('', now)), first(LEASED), first(FIRES))

@@ -29,22 +29,22 @@ local held = call('HMGET', JOBS, unpack(ids))
 local holder, removed, dues, earliest = {}, {}, {}, math.huge -- holder: which of these jobs has the id in the end
 for n, id in ipairs(ids) do
   local at = FIRST + (n - 1) * WIDTH
-  local when, replace = ARGV[at + 2], ARGV[at + 3] == '1'
   local state, set, member
   if held[n] and not holder[id] then state, set, member = place(id, held[n]) end
-  if state == 'leased' or (state or holder[id]) and not replace then
+  if state == 'leased' or (state or holder[id]) and ARGV[at + 3] ~= '1' then
     dues[n] = '-'
   else
     if state then call('ZREM', set, member) end
     if held[n] then removed[#removed + 1] = id end
-    local due = due_at(when, now)
-    holder[id], dues[n], earliest = n, int(due), math.min(earliest, due)
+    local due = due_at(ARGV[at + 2], now)
+    holder[id], dues[n] = n, due == now and answer[1] or int(due)
+    if due < earliest then earliest = due end
   end
 end
 forget(DEAD, removed)
 let_go(removed, now)
 
-local envelopes, adds = {}, {}
+local envelopes, adds, count = {}, {}, 0
 for n, id in ipairs(ids) do
   if holder[id] == n then
     local envelope = ARGV[FIRST + (n - 1) * WIDTH + 1]
@@ -52,10 +52,11 @@ for n, id in ipairs(ids) do
     local add = adds[set] or {}
     add[#add + 1], add[#add + 2] = dues[n], id
     adds[set] = add
-    envelopes[#envelopes + 1], envelopes[#envelopes + 2] = id, envelope
+    envelopes[count + 1], envelopes[count + 2] = id, envelope
+    count = count + 2
   end
 end
-if #envelopes > 0 then
+if count > 0 then
   local before = earliest < now + CAP and head() or math.huge
   call('HSET', JOBS, unpack(envelopes))
   for set, add in pairs(adds) do call('ZADD', set, unpack(add)) end

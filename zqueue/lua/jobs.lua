@@ -43,7 +43,7 @@ for n, set in ipairs(sets) do
     for at = 1, #found, 2 do
       local due, id = found[at + 1], found[at]
       if set == PARKED then due, id = unpark(id) end
-      ids[#ids + 1], scores[#scores + 1] = id, type(due) == 'number' and int(due) or due
+      ids[#ids + 1], scores[#scores + 1] = id, due
     end
     for at, hash in ipairs({JOBS, CLAIMS, ATTEMPTS, PROGRESS, RESULTS}) do
       columns[at] = #ids > 0 and call('HMGET', hash, unpack(ids))

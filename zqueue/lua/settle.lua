@@ -15,27 +15,27 @@ local ids = {}
 for at = FIRST, #ARGV, WIDTH do ids[#ids + 1] = ARGV[at] end
 if #ids == 0 then return answer end
 
-local runs, freed, forgotten, told = {}, {}, {}, {} -- runs: the claims entry and place in ARGV of each that ends
+local freed, gone, back, seen = {}, {}, {}, {} -- back: claims entry and place in ARGV of each that stays
 for n, entry in ipairs(call('HMGET', CLAIMS, unpack(ids))) do
   local id, at = ids[n], FIRST + (n - 1) * WIDTH
-  local holder = parse(entry)
-  if not holder or holder == '' or runs[id] then
+  local held = ARGV[at + 1] .. ':'
+  if not entry or seen[id] or string.sub(entry, 1, 1) == ':' then
     answer[n + 1] = 'gone'
-  elseif holder ~= ARGV[at + 1] then
-    answer[n + 1] = 'stolen'
+  elseif string.sub(entry, 1, #held) ~= held then
+    answer[n + 1] = parse(entry) and 'stolen' or 'gone'
   else
-    answer[n + 1], runs[id] = 'ok', {entry, at}
-    freed[#freed + 1] = id
-    if ARGV[at + 2] == 'ack' and tonumber(ARGV[at + 3]) == 0 then forgotten[#forgotten + 1] = id end
+    answer[n + 1], seen[id], freed[#freed + 1] = 'ok', true, id
+    local forgotten = ARGV[at + 2] == 'ack' and ARGV[at + 3] == '0'
+    if forgotten then gone[#gone + 1] = id else back[#back + 1] = {entry, at} end
   end
 end
 if #freed == 0 then return answer end
 call('ZREM', LEASED, unpack(freed)) -- a delete first, for a full server: see extend
 call('HDEL', CLAIMS, unpack(freed))
-call('HDEL', PROGRESS, unpack(freed))
-if #forgotten > 0 then
-  call('HDEL', JOBS, unpack(forgotten))
-  call('HDEL', ATTEMPTS, unpack(forgotten))
+drop(PROGRESS, freed)
+if #gone > 0 then
+  call('HDEL', JOBS, unpack(gone))
+  drop(ATTEMPTS, gone)
 end
 let_go(freed, now)
 
@@ -43,12 +43,12 @@ local function failed(id, text)
   return failures(call('HGET', ATTEMPTS, id)) + 1 .. ':' .. text
 end
 
-local before = head()
-for _, id in ipairs(freed) do
-  local _, deliveries, due = parse(runs[id][1])
-  local at = runs[id][2]
-  local verb, time, text = ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4]
-  if verb == 'ack' and time > 0 then
+local before, told = #back > 0 and head(), {}
+for _, run in ipairs(back) do
+  local _, deliveries, due = parse(run[1])
+  local at = run[2]
+  local id, verb, time, text = ARGV[at], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4]
+  if verb == 'ack' then
     call('ZADD', DONE, int(now), id)
     call('HSET', CLAIMS, id, ':0:' .. int(now + time)) -- until when it is kept
     call('HSET', RESULTS, id, text)
@@ -56,7 +56,7 @@ for _, id in ipairs(freed) do
   elseif verb == 'bury' then
     bury(id, failed(id, text), now)
     told[#told + 1] = id
-  elseif verb ~= 'ack' then
+  else
     if verb == 'retry' then call('HSET', ATTEMPTS, id, failed(id, text)) end
     if verb == 'release' and deliveries > 1 then call('HSET', CLAIMS, id, ':' .. deliveries - 1 .. ':' .. int(due)) end
     local again = verb == 'release' and time == 0 and due or now + time
