@@ -74,6 +74,8 @@ class AllEvents(HTTPEndpoint):
         tag="Events",
         query=EventsQuery,
         answers={200: LogEventList},
+        answer_media=("application/json", "text/event-stream"),
+        request_headers=("Last-Event-ID",),
         problems=(404, 422),
     )
     async def get(self, request: Request) -> Response:

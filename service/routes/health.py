@@ -13,6 +13,7 @@ from starlette.responses import Response
 from service.mailer.target import Target, Tls
 from service.routes.operation import Scope, operation
 from service.routes.reply import reply
+from service.routes.shapes import Alive, Readiness
 from service.routes.state import state_of
 from zqueue import Queue, ZQueueError
 
@@ -22,7 +23,7 @@ _PATIENCE = 1.0  # seconds for each thing that is looked at
 class Healthz(HTTPEndpoint):
     """Liveness."""
 
-    @operation(Scope.PUBLIC, "Does this process live", tag="Health")
+    @operation(Scope.PUBLIC, "Does this process live", tag="Health", answers={200: Alive})
     async def get(self, _request: Request) -> Response:
         """Answer."""
         return reply({"status": "ok"})
@@ -31,7 +32,7 @@ class Healthz(HTTPEndpoint):
 class Readyz(HTTPEndpoint):
     """Readiness."""
 
-    @operation(Scope.PUBLIC, "Would an e-mail be accepted now", tag="Health", answers={200: None, 503: None})
+    @operation(Scope.PUBLIC, "Would an e-mail be accepted now", tag="Health", answers={200: Readiness, 503: Readiness})
     async def get(self, request: Request) -> Response:
         """503 when an accept would not be durable; the states of Redis and the relay are told, and change nothing.
 

@@ -14,13 +14,14 @@ from starlette.responses import Response
 from service import inbox
 from service.routes.operation import Scope, operation
 from service.routes.reply import reply
+from service.routes.shapes import CaughtMessageList, WholeCaughtMessage
 from service.routes.state import state_of
 
 
 class Messages(HTTPEndpoint):
     """Its messages."""
 
-    @operation(Scope.READ, "List what the inbox for development caught", tag="Inbox")
+    @operation(Scope.READ, "List what the inbox for development caught", tag="Inbox", answers={200: CaughtMessageList})
     async def get(self, request: Request) -> Response:
         """The newest hundred, newest first; none when this service sends elsewhere."""
         directory = inbox.folder(state_of(request)["settings"].data_dir)
@@ -31,7 +32,7 @@ class Messages(HTTPEndpoint):
 class OneMessage(HTTPEndpoint):
     """One of its messages."""
 
-    @operation(Scope.READ, "Read a caught message", tag="Inbox", problems=(404,))
+    @operation(Scope.READ, "Read a caught message", tag="Inbox", answers={200: WholeCaughtMessage}, problems=(404,))
     async def get(self, request: Request) -> Response:
         """The message as it arrived: `raw` is what came over SMTP."""
         directory = inbox.folder(state_of(request)["settings"].data_dir)

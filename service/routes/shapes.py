@@ -158,3 +158,51 @@ class StoredAttachment(Shape):
     object: Literal["attachment"]
     sha256: str
     size: int
+
+
+class Alive(Shape):
+    """That the process answers."""
+
+    status: Literal["ok"]
+
+
+class Readiness(Shape):
+    """Whether an e-mail would be accepted, and the state of what it is sent with; each part has its own details."""
+
+    model_config = ConfigDict(extra="allow")
+
+    status: Literal["ready", "unavailable"]
+    store: dict[str, Any]
+    redis: dict[str, Any]
+
+
+class CaughtMessage(Shape):
+    """A message that the inbox for development caught."""
+
+    id: str
+    received_at: str
+    sender: str = Field(alias="from")
+    to: list[str]
+    subject: str
+    message_id: str
+    size: int
+    date: str
+
+
+class WholeCaughtMessage(CaughtMessage):
+    """A caught message with its bytes."""
+
+    raw: str
+
+
+class CaughtMessageList(Shape):
+    """What the inbox for development caught, newest first."""
+
+    object: Literal["list"]
+    data: list[CaughtMessage]
+
+
+class AnyObject(BaseModel):
+    """An object that is described elsewhere."""
+
+    model_config = ConfigDict(extra="allow")

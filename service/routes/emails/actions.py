@@ -25,7 +25,14 @@ _OF_MANY = (400, 413, 415, 422)
 class Cancel(HTTPEndpoint):
     """The cancelling of one e-mail."""
 
-    @operation(Scope.SEND, "Cancel an e-mail", answers={200: EmailRecord}, problems=_OF_ONE)
+    @operation(
+        Scope.SEND,
+        "Cancel an e-mail",
+        answers={200: EmailRecord},
+        request_headers=("If-Match",),
+        response_headers=("ETag",),
+        problems=_OF_ONE,
+    )
     async def post(self, request: Request) -> Response:
         """Cancel it; again is the same."""
         email_id, rev = reading.id_of(request), reading.wanted_rev(request)
@@ -35,7 +42,14 @@ class Cancel(HTTPEndpoint):
 class Retry(HTTPEndpoint):
     """Another try for one e-mail."""
 
-    @operation(Scope.SEND, "Send a failed or held e-mail again", answers={200: EmailRecord}, problems=_OF_ONE)
+    @operation(
+        Scope.SEND,
+        "Send a failed or held e-mail again",
+        answers={200: EmailRecord},
+        request_headers=("If-Match",),
+        response_headers=("ETag",),
+        problems=_OF_ONE,
+    )
     async def post(self, request: Request) -> Response:
         """Send it again now if it failed or is held; again is the same."""
         email_id, rev = reading.id_of(request), reading.wanted_rev(request)

@@ -33,6 +33,8 @@ class Batch(HTTPEndpoint):
         "Schedule up to 1,000 e-mails",
         body=BatchRequest,
         answers={201: BatchAnswer},
+        request_headers=("Idempotency-Key",),
+        response_headers=("Idempotent-Replayed",),
         problems=(400, 409, 413, 415, 422),
         example={"emails": [EXAMPLE], "mode": "strict"},
     )

@@ -41,6 +41,8 @@ class Emails(HTTPEndpoint):
         "Schedule an e-mail",
         body=EmailRequest,
         answers={201: EmailRecord},
+        request_headers=("Idempotency-Key",),
+        response_headers=("Location", "ETag", "Idempotent-Replayed"),
         problems=(400, 409, 413, 415, 422),
         example=EXAMPLE,
     )

@@ -23,7 +23,14 @@ from service.routes.state import state_of
 class OneEmail(HTTPEndpoint):
     """One e-mail."""
 
-    @operation(Scope.READ, "Read an e-mail", answers={200: EmailRecord, 304: None}, problems=(404,))
+    @operation(
+        Scope.READ,
+        "Read an e-mail",
+        answers={200: EmailRecord, 304: None},
+        request_headers=("If-None-Match",),
+        response_headers=("ETag",),
+        problems=(404,),
+    )
     async def get(self, request: Request) -> Response:
         """The whole record."""
         email = reading.find(request)
@@ -38,6 +45,8 @@ class OneEmail(HTTPEndpoint):
         answers={200: EmailRecord},
         problems=(400, 404, 409, 412, 413, 415, 422),
         example={"scheduled_at": "2030-01-02T09:00:00Z"},
+        request_headers=("If-Match",),
+        response_headers=("ETag",),
     )
     async def patch(self, request: Request) -> Response:
         """Reschedule it, or edit it before its first attempt."""
@@ -50,7 +59,14 @@ class OneEmail(HTTPEndpoint):
 class Message(HTTPEndpoint):
     """The message of one e-mail."""
 
-    @operation(Scope.READ, "The message as it is, was or will be sent", answers={200: None}, problems=(404,))
+    @operation(
+        Scope.READ,
+        "The message as it is, was or will be sent",
+        answers={200: None},
+        answer_media=("message/rfc822",),
+        response_headers=("Content-Disposition",),
+        problems=(404,),
+    )
     async def get(self, request: Request) -> Response:
         """The message (RFC 5322). Before the first attempt its date is the time it is scheduled for."""
         email = reading.find(request)

@@ -142,7 +142,7 @@ def _body(operation: Operation, schemas: Schemas) -> Json:
         content = {"schema": schemas.ref(operation.body)}
     if operation.example is not None:
         content["example"] = operation.example
-    return {"required": True, "content": {operation.media: content}}
+    return {"required": operation.body is not None, "content": {operation.media: content}}
 
 
 def _responses(operation: Operation, schemas: Schemas) -> Json:

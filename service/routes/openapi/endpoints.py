@@ -10,12 +10,13 @@ from starlette.routing import Route
 
 from service.routes.openapi.document import Json, build
 from service.routes.operation import Scope, operation
+from service.routes.shapes import AnyObject
 
 
 class OpenApi(HTTPEndpoint):
     """The OpenAPI document."""
 
-    @operation(Scope.PUBLIC, "This description, in OpenAPI 3.1", tag="About")
+    @operation(Scope.PUBLIC, "This description, in OpenAPI 3.1", tag="About", answers={200: AnyObject})
     async def get(self, request: Request) -> Response:
         """The document that describes every operation; made from the same models that check requests."""
         return Response(orjson.dumps(document_of(request)), media_type="application/json")
