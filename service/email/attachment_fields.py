@@ -67,7 +67,8 @@ def _base64(value: object) -> object:
 def _uploaded(value: str, info: ValidationInfo) -> str:
     if _SHA256.fullmatch(value) is None:
         raise ValueError("must be 64 hexadecimal digits in lower case")
-    terms: Terms = info.context
+    terms = info.context
+    assert isinstance(terms, Terms)
     if terms.uploaded_size(value) is None:
         raise ValueError("is not the SHA-256 of an uploaded file; upload it with POST /v1/attachments")
     return value

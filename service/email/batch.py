@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from functools import partial
+from itertools import islice
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, RootModel, TypeAdapter, ValidationError
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from service.email import request
+from service.email import personal, request
 from service.email.draft import Draft
 from service.email.faults import MOST, Fault, InvalidRequest, explain
-from service.email.request_fields import EmailRequest, names, nullable
+from service.email.request_fields import (
+    EmailRequest,
+    Mailboxes,
+    MessageFields,
+    OneMailbox,
+    TemplateRequest,
+    names,
+    nullable,
+)
 from service.email.terms import Terms
+
+M = TypeVar("M", bound="_Modal")
 
 MOST_EMAILS = 1_000
 """E-mails of one request."""
@@ -31,21 +43,62 @@ class _Emails:
         return {"type": "array", "items": entries, "minItems": 1, "maxItems": MOST_EMAILS}
 
 
-class BatchRequest(BaseModel):
-    """The body of ``POST /v1/emails/batch``."""
-
+class _Modal(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=nullable)
 
-    emails: Annotated[list[Any], Field(min_length=1, max_length=MOST_EMAILS), _Emails()]
     mode: Mode = "strict"
+
+
+class ManyRequest(_Modal):
+    """E-mails of whatever kind."""
+
+    emails: Annotated[list[Any], Field(min_length=1, max_length=MOST_EMAILS), _Emails()]
+
+
+class PersonalEntry(MessageFields):
+    """One recipient: variables of its own, and whatever else is different in its e-mail."""
+
+    sender: OneMailbox | None = Field(None, alias="from")
+    to: Mailboxes = Field(min_length=1)
+    unsubscribe: bool = False
+    variables: dict[str, Any] = Field({})
+
+
+class PersonalRequest(MessageFields):
+    """One template, many recipients; see `service.email.personal`, which reads it."""
+
+    sender: OneMailbox | None = Field(None, alias="from")
+    unsubscribe: bool = False
+    template: TemplateRequest
+    recipients: list[PersonalEntry] = Field(min_length=1, max_length=personal.MOST_RECIPIENTS)
+    mode: Mode = "strict"
+
+
+class BatchRequest(RootModel[ManyRequest | PersonalRequest]):
+    """The body of ``POST /v1/emails/batch``, in one of its two forms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What was asked for: of each e-mail a draft, or what is wrong with it (pointers into that e-mail)."""
+    """What was asked for.
+
+    Attributes:
+        items: Of each e-mail a draft, or what is wrong with it (pointers into that e-mail).
+        place: A fault of the e-mail with this number, told of the whole body.
+    """
 
     items: Sequence[Draft | InvalidRequest]
     mode: Mode
+    place: Callable[[int, Fault], Fault]
+
+    def at(self, index: int, error: InvalidRequest) -> list[Fault]:
+        """The faults of one e-mail, told of the whole body."""
+        return [self.place(index, fault) for fault in error.faults]
+
+    def together(self, errors: Mapping[int, InvalidRequest]) -> InvalidRequest:
+        """The faults of all e-mails, each once and as many as are told of one request."""
+        every = (fault for index in sorted(errors) for fault in self.at(index, errors[index]))
+        return InvalidRequest(list(islice(dict.fromkeys(every), MOST)))
 
 
 def read(body: Mapping[str, Any], terms: Terms) -> Batch:
@@ -55,21 +108,23 @@ def read(body: Mapping[str, Any], terms: Terms) -> Batch:
         InvalidRequest: It is not a list of e-mails; what is wrong with one of them is in the answer instead.
     """
     given = {name: value for name, value in body.items() if value is not None}
+    if personal.KEY in given:
+        mode = _checked(_Modal, {"mode": given.pop("mode", "strict")}).mode
+        items: Sequence[object] = personal.expand(given)
+        return Batch([_read(item, terms) for item in items], mode, partial(personal.place, given))
+    fields = _checked(ManyRequest, given)
+    return Batch([_read(item, terms) for item in fields.emails], fields.mode, _place)
+
+
+def _checked(model: type[M], given: Mapping[str, Any]) -> M:
     try:
-        fields = BatchRequest.model_validate(given)
+        return model.model_validate(given)
     except ValidationError as error:
-        raise InvalidRequest(sorted(set(explain(error, given, names(BatchRequest))))) from error
-    return Batch([_read(item, terms) for item in fields.emails], fields.mode)
+        raise InvalidRequest(sorted(set(explain(error, given, names(model))))) from error
 
 
-def at(index: int, error: InvalidRequest) -> list[Fault]:
-    """The faults of one e-mail of a batch, told of the whole body."""
-    return [Fault(f"/emails/{index}{fault.pointer}", fault.detail) for fault in error.faults]
-
-
-def together(errors: Mapping[int, InvalidRequest]) -> InvalidRequest:
-    """The faults of all e-mails of a batch, as many as are told of one request."""
-    return InvalidRequest([fault for index in sorted(errors) for fault in at(index, errors[index])][:MOST])
+def _place(index: int, fault: Fault) -> Fault:
+    return Fault(f"/emails/{index}{fault.pointer}", fault.detail)
 
 
 def _read(item: object, terms: Terms) -> Draft | InvalidRequest:

@@ -51,9 +51,9 @@ def _address(value: str) -> str:
     return found.address
 
 
-_Mailbox = Annotated[Mailbox, BeforeValidator(_mailbox), WithJsonSchema({"type": "string"})]
-_Mailboxes = Annotated[
-    list[_Mailbox],
+OneMailbox = Annotated[Mailbox, BeforeValidator(_mailbox), WithJsonSchema({"type": "string"})]
+Mailboxes = Annotated[
+    list[OneMailbox],
     _bounded(MOST_RECIPIENTS, "an address or a list of addresses"),
     WithJsonSchema(
         {
@@ -92,21 +92,20 @@ def nullable(schema: dict[str, Any]) -> None:
             schema["properties"][name] = told | {"anyOf": [field, {"type": "null"}]}
 
 
-class EmailFields(BaseModel):
-    """What an e-mail can be told to be, all of it optional."""
+class MessageFields(BaseModel):
+    """What an e-mail can be told to be but for its template, all of it optional."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, arbitrary_types_allowed=True, json_schema_extra=nullable, populate_by_name=False
     )
 
-    cc: _Mailboxes = []
-    bcc: _Mailboxes = []
-    reply_to: _Mailboxes = []
+    cc: Mailboxes = []
+    bcc: Mailboxes = []
+    reply_to: Mailboxes = []
     envelope_from: Annotated[str, AfterValidator(_address)] | None = None
     subject: Annotated[str, Field(max_length=LONGEST_SUBJECT), AfterValidator(_header_safe)] = ""
     text: str | None = None
     html: str | None = None
-    template: TemplateRequest | None = None
     headers: _Headers = {}
     attachments: _Attachments = []
     tags: list[_Tag] = Field([], max_length=MOST_TAGS)
@@ -116,19 +115,25 @@ class EmailFields(BaseModel):
     retry_until: _Moment = None
 
 
+class EmailFields(MessageFields):
+    """What an e-mail can be told to be, all of it optional."""
+
+    template: TemplateRequest | None = None
+
+
 class EmailRequest(EmailFields):
     """The body of ``POST /v1/emails``."""
 
-    sender: _Mailbox = Field(alias="from")
-    to: _Mailboxes = Field(min_length=1)
+    sender: OneMailbox = Field(alias="from")
+    to: Mailboxes = Field(min_length=1)
     unsubscribe: bool = False
 
 
 class EmailEdit(EmailFields):
     """The body of ``PATCH /v1/emails/{id}``: what is to be otherwise; null sets a field back to its default."""
 
-    sender: _Mailbox | None = Field(None, alias="from")
-    to: _Mailboxes = []
+    sender: OneMailbox | None = Field(None, alias="from")
+    to: Mailboxes = []
 
 
 def names(model: type[BaseModel]) -> frozenset[str]:

@@ -55,8 +55,8 @@ async def _accept(state: AppState, body: bytes, key: Key | None) -> Accepted:
     asked = await reading.understood(body, lambda document: batch.read(document, terms))
     composed, errors = await _compose(state, asked, terms.now)
     if errors and (asked.mode == "strict" or not composed):
-        raise batch.together(errors)
-    return await state["outbox"].take(composed, key, {"errors": _told(errors)} if errors else None)
+        raise asked.together(errors)
+    return await state["outbox"].take(composed, key, {"errors": _told(asked, errors)} if errors else None)
 
 
 async def _compose(
@@ -74,11 +74,11 @@ async def _compose(
     return composed, errors
 
 
-def _told(errors: dict[int, InvalidRequest]) -> list[dict[str, Any]]:
+def _told(asked: batch.Batch, errors: dict[int, InvalidRequest]) -> list[dict[str, Any]]:
     return [
         {
             "index": index,
-            "errors": [{"pointer": fault.pointer, "detail": fault.detail} for fault in batch.at(index, errors[index])],
+            "errors": [{"pointer": fault.pointer, "detail": fault.detail} for fault in asked.at(index, errors[index])],
         }
         for index in sorted(errors)
     ]
