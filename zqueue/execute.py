@@ -68,15 +68,19 @@ async def execute(
         return await result if inspect.isawaitable(result) else result  # a plain function called an asynchronous one
 
     CURRENT.set(job)
-    limit = None if job.timeout is None else job.timeout.total_seconds()
+    run = _within(middleware, job, call) if middleware else call(job)
+    limit, timer = job.timeout, None
     try:
-        async with asyncio.timeout(limit) as timer:
-            result = await (_within(middleware, job, call) if middleware else call(job))
+        if limit is None:
+            result = await run
+        else:
+            async with asyncio.timeout(limit.total_seconds()) as timer:
+                result = await run
         return _done(job, result, max_result)
     except TimeoutError as error:
-        if not timer.expired():
+        if limit is None or timer is None or not timer.expired():
             return failed(job, retry, error)
-        return failed(job, retry, TimeoutError(f"the handler ran for more than {limit:g} s"))
+        return failed(job, retry, TimeoutError(f"the handler ran for more than {limit.total_seconds():g} s"))
     except Exception as error:  # whatever a handler raises ends its run, and the worker lives
         try:
             return _said(job, retry, error)
