@@ -10,8 +10,8 @@ from service.email.times import to_z
 from service.store.records import Event
 
 EVERYTHING = "*"
-HIDDEN = frozenset({"webhook.progress"})
-"""Lines of the log that are told nobody: that a webhook was told something is no news to it."""
+HIDDEN = frozenset({"webhook.progress", "template.superseded", "schedule.progress"})
+"""Lines of the log that are told nobody: they are there beside others that tell what happened."""
 
 EMAIL_TYPES = (
     "email.scheduled",
