@@ -60,10 +60,10 @@ def compiled(part: str, text: str) -> Template:
     environment = _ENVIRONMENTS[part]
     try:
         for node in environment.parse(text).find_all(_LOADING):
-            raise Broken(f"line {node.lineno}: a template cannot load another one here")
+            raise Broken(f"has in line {node.lineno}: a template cannot load another one here")
         return environment.from_string(text)
     except TemplateSyntaxError as error:
-        raise Broken(f"line {error.lineno}: {_cut(error.message or 'syntax error')}") from error
+        raise Broken(f"has in line {error.lineno}: {_cut(error.message or 'syntax error')}") from error
     except RecursionError as error:
         raise Broken("is nested too deeply") from error
     except (TemplateError, SyntaxError, ValueError) as error:  # Jinja lets errors of what it makes of it through
@@ -85,14 +85,18 @@ def fill(part: str, text: str, variables: dict[str, Any], most: int) -> str:
     """
     template = compiled(part, text)
     try:
-        return "".join(_bounded(template.generate(variables), most))
+        filled = "".join(_bounded(template.generate(variables), most))
+        filled.encode()
     except (Broken, MemoryError):
         raise
+    except UnicodeEncodeError as error:
+        raise Broken("comes to half of a surrogate pair, which is no text") from error
     except RecursionError as error:
         raise Broken("calls itself too deeply") from error
     except Exception as error:  # a template is a program: it may raise anything
         told = str(error) if isinstance(error, _TOLD) else f"{type(error).__name__} was raised"
         raise Broken(_line(error) + _cut(told)) from error
+    return filled
 
 
 def _bounded(chunks: Iterator[str], most: int) -> Iterator[str]:
@@ -111,7 +115,7 @@ def _line(error: BaseException) -> str:
         if traceback.tb_frame.f_code.co_filename == "<template>":
             number = traceback.tb_lineno
         traceback = traceback.tb_next
-    return "" if number is None else f"line {number}: "
+    return "fails: " if number is None else f"fails in line {number}: "
 
 
 def _cut(text: str) -> str:

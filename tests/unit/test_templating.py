@@ -63,12 +63,12 @@ async def test_filters_that_load_modules_work(renderer: Renderer) -> None:
 @pytest.mark.parametrize(
     ("html", "says"),
     [
-        ("{% if %}", "line 1: Expected an expression, got 'end of statement block'"),
-        ("a\n\n{{ x", "line 3: unexpected end of template, expected 'end of print statement'."),
-        ("\n{% include 'a' %}", "line 2: a template cannot load another one here"),
-        ("{% import 'a' as a %}", "line 1: a template cannot load another one here"),
-        ("{% extends 'a' %}", "line 1: a template cannot load another one here"),
-        ("\n{{ x|nofilter }}", "line 2: No filter named 'nofilter'."),
+        ("{% if %}", "has in line 1: Expected an expression, got 'end of statement block'"),
+        ("a\n\n{{ x", "has in line 3: unexpected end of template, expected 'end of print statement'."),
+        ("\n{% include 'a' %}", "has in line 2: a template cannot load another one here"),
+        ("{% import 'a' as a %}", "has in line 1: a template cannot load another one here"),
+        ("{% extends 'a' %}", "has in line 1: a template cannot load another one here"),
+        ("\n{{ x|nofilter }}", "has in line 2: No filter named 'nofilter'."),
         ("{{ " + "(" * 3_000 + ")" * 3_000 + " }}", "is nested too deeply"),
     ],
 )
@@ -82,24 +82,28 @@ async def test_all_bad_parts_are_told(renderer: Renderer) -> None:
     assert [where for where, _ in await faults(renderer, Source("{{", "ok", "{%"))] == ["/subject", "/html"]
 
 
-_OVERFLOW = "line 1: OverflowError was raised"
+_OVERFLOW = "fails in line 1: OverflowError was raised"
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("a\n{{ missing }}", "line 2: 'missing' is undefined"),
-        ("{{ user.name }}", "line 1: 'dict object' has no attribute 'name'"),
-        ("{{ nothing }}", "line 1: it prints a null; give it a value, or use the filter default('...', true)"),
-        ("{{ 1 / 0 }}", "line 1: division by zero"),
-        ("{{ 'a' + 1 }}", 'line 1: can only concatenate str (not "int") to str'),
-        ("{{ ''.__class__.__mro__ }}", "line 1: access to attribute '__class__' of 'str' object is unsafe."),
-        ("{{ '{0.__class__}'.format(1) }}", "line 1: access to attribute '__class__' of 'int' object is unsafe."),
+        ("a\n{{ missing }}", "fails in line 2: 'missing' is undefined"),
+        ("{{ user.name }}", "fails in line 1: 'dict object' has no attribute 'name'"),
+        ("{{ nothing }}", "fails in line 1: it prints a null; give it a value, or use the filter default('...', true)"),
+        ("{{ 1 / 0 }}", "fails in line 1: division by zero"),
+        ("{{ 'a' + 1 }}", 'fails in line 1: can only concatenate str (not "int") to str'),
+        ("{{ ''.__class__.__mro__ }}", "fails in line 1: access to attribute '__class__' of 'str' object is unsafe."),
+        (
+            "{{ '{0.__class__}'.format(1) }}",
+            "fails in line 1: access to attribute '__class__' of 'int' object is unsafe.",
+        ),
         ("{{ range(1000000000)|length }}", _OVERFLOW),
-        ("{{ user.update({'a': 1}) }}", "line 1: access to attribute 'update' of 'dict' object is unsafe."),
-        ("{{ lipsum() }}", "line 1: 'lipsum' is undefined"),
-        ("{{ '{:d}'.format(secret) }}", "line 1: ValueError was raised"),
+        ("{{ user.update({'a': 1}) }}", "fails in line 1: access to attribute 'update' of 'dict' object is unsafe."),
+        ("{{ lipsum() }}", "fails in line 1: 'lipsum' is undefined"),
+        ("{{ '{:d}'.format(secret) }}", "fails in line 1: ValueError was raised"),
         ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "calls itself too deeply"),
+        (r"{{ '\ud800' }}", "comes to half of a surrogate pair, which is no text"),
         ("{{ 'x' * 2000000 }}", "comes to more than 1,048,576 characters"),
         ("{{ 'x' * 2000000000 }}", "needs too much memory"),
         ("{{ '%2000000000d' % 1 }}", "needs too much memory"),
