@@ -9,7 +9,7 @@ import structlog
 
 from service.settings import Settings
 
-_TALKERS = ("uvicorn.error", "mail.log")
+_TALKERS = ("uvicorn.error", "mail.log", "httpcore")
 """Libraries that tell each connection, or what we say ourselves: only their warnings are wanted."""
 
 

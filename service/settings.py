@@ -81,6 +81,9 @@ class Settings(BaseSettings):
         ge=64 * 1024,
         le=512 * 1024 * 1024,
     )
+    webhook_allow_private: bool = Field(
+        False, description="1 or 0: whether webhooks may go to addresses of this machine and its network"
+    )
     min_free: ByteSize = Field(
         ByteSize(64 * 1024 * 1024), description="disk space to keep free, such as 64MiB or 67108864", ge=0
     )

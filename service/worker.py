@@ -15,6 +15,7 @@ from service.outbox import mail_queue
 from service.reconcile import Reconciler
 from service.settings import Settings
 from service.store.store import Store
+from service.webhooks.crew import Crew
 
 MAX_DELIVERIES = 20
 """Deaths of its workers after which a job is taken for what kills them."""
@@ -68,7 +69,8 @@ async def run(settings: Settings, stop: asyncio.Event, *, lease: timedelta = LEA
             max_deliveries=MAX_DELIVERIES,
         )
         _log.info("sending through %s, %d e-mails at once", relay.target, settings.concurrency)
-        await _work(worker, dispatch, Reconciler(store, queue, now=queue.now), fate)
+        hooks = await stack.enter_async_context(Crew.opened(settings, store, lease=lease, on_foreign=fate.seal))
+        await _work(worker, dispatch, Reconciler(store, queue, now=queue.now), hooks, fate)
     if fate.error is not None:
         raise fate.error
 
@@ -88,15 +90,17 @@ class _Fate:
         self.stop.set()
 
 
-async def _work(worker: zqueue.Worker, dispatch: Dispatch, reconciler: Reconciler, fate: _Fate) -> None:
-    """Run worker and reconciler until the worker ends; an error of the reconciler ends both."""
+async def _work(worker: zqueue.Worker, dispatch: Dispatch, reconciler: Reconciler, hooks: Crew, fate: _Fate) -> None:
+    """Run worker, reconciler and webhooks until the worker ends; an error of one ends all."""
 
     async def stop_when_told() -> None:
         await fate.stop.wait()
         worker.stop()
         dispatch.stop()
+        hooks.stop()
 
     async with asyncio.TaskGroup() as group:
+        group.create_task(hooks.run())
         beside = [group.create_task(reconciler.run()), group.create_task(stop_when_told())]
         await worker.run()
         for task in beside:

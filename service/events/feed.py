@@ -33,6 +33,12 @@ _LOOK_S = 1.0
 _log = logging.getLogger(__name__)
 
 
+def read_log(store: Store, after: int, limit: int) -> Events:
+    """Up to *limit* events after line *after*; for any thread. A line that is not there yet is one of another store."""
+    found = store.read_events(after, limit)
+    return Events([], store.seq, reset=True) if after > store.seq else found
+
+
 class Feed:
     """Watches the log of *store* while somebody listens; see the module.
 
@@ -91,10 +97,7 @@ class Feed:
     async def read(self, after: int, limit: int = CHUNK) -> Events:
         """Up to *limit* events after line *after*."""
         if self._watching is None or not self._start <= after <= self._last:
-            last = self.end()
-            if after > last:  # a number from another store
-                return Events([], last, reset=True)
-            return await asyncio.to_thread(self._store.read_events, after, limit)
+            return await asyncio.to_thread(read_log, self._store, after, limit)
         newer = []
         for event in reversed(self._recent):
             if event.seq <= after:
@@ -113,7 +116,7 @@ class Feed:
         """
         last = self.end()
         events = await asyncio.to_thread(self._store.events, email_id)
-        reset = (await asyncio.to_thread(self._store.read_events, after, 1)).reset
+        reset = (await asyncio.to_thread(read_log, self._store, after, 1)).reset
         return Events([event for event in events if after < event.seq <= last], last, reset)
 
     async def select(self, wanted: Selection, after: int, limit: int, most_lines: int) -> tuple[Events, bool]:
