@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.email.draft import Draft
+from service.email.draft import Draft, TemplateCall
 from service.email.faults import MOST, Fault, InvalidRequest
 from service.email.mailbox import Mailbox
 from service.email.request import read
@@ -23,8 +23,8 @@ LEAST: dict[str, Any] = {"from": "a@example.com", "to": "b@example.com", "text":
 
 
 def parse(body: bytes, default_from: str | None = None) -> Draft:
-    """Read *body* as the API does."""
-    return read(decode(body), Terms(NOW, headers.custom, default_from))
+    """Read *body* as the API does, where unsubscribing is offered."""
+    return read(decode(body), Terms(NOW, headers.custom, default_from, unsubscribe=True))
 
 
 def draft(**fields: Any) -> Draft:
@@ -64,6 +64,7 @@ def test_the_fullest_request() -> None:
         timezone="Europe/Berlin",
         max_retries=0,
         retry_until="2026-12-25T18:00:00",
+        envelope_from="bounces@EXAMPLE.com",
     )
     assert full.sender == Mailbox("Zoë Müller", "zoe@bücher.example", "xn--bcher-kva.example")
     assert full.addresses == ("b@example.com", "c@example.com", "B@example.com", "d@example.com")
@@ -73,6 +74,27 @@ def test_the_fullest_request() -> None:
     assert full.scheduled_at == datetime(2026, 12, 24, 17, tzinfo=UTC)
     assert full.retry_until == datetime(2026, 12, 25, 17, tzinfo=UTC)
     assert full.max_retries == 0
+    assert full.envelope_from == "bounces@example.com"
+
+
+def test_a_template_stands_for_the_bodies() -> None:
+    """With a template no text is needed; its version is its newest and its variables none unless they are given."""
+    least = {"from": "a@example.com", "to": "b@example.com"}
+    found = parse(orjson.dumps(least | {"template": {"name": "welcome"}}))
+    assert (found.template, found.text, found.subject) == (TemplateCall("welcome", None, {}), None, "")
+    call = {"name": "welcome", "version": 3, "variables": {"name": "Ann", "items": [1, None]}}
+    found = parse(orjson.dumps(least | {"template": call, "subject": "Mine"}))
+    assert found.template == TemplateCall("welcome", 3, {"name": "Ann", "items": [1, None]})
+    assert found.subject == "Mine"
+
+
+def test_unsubscribing_needs_an_address_to_do_it_at() -> None:
+    """`unsubscribe` is refused where the service does not know how recipients reach it."""
+    assert draft(unsubscribe=True).unsubscribe
+    assert not draft().unsubscribe
+    with pytest.raises(InvalidRequest) as caught:
+        read(LEAST | {"unsubscribe": True}, Terms(NOW, headers.custom))
+    assert [fault.pointer for fault in caught.value.faults] == ["/unsubscribe"]
 
 
 def test_null_means_absent() -> None:
@@ -163,6 +185,27 @@ def test_every_bad_field_is_named_at_once() -> None:
             "is not the name of an IANA time zone; did you mean Europe/Berlin?",
         ),
         ({"scheduled_at": "2026-12-24T18:00:00", "timezone": 1}, "/timezone", "must be a string"),
+        (
+            {"envelope_from": "Bob <b@example.com>"},
+            "/envelope_from",
+            "must be an address alone, such as bounces@example.com",
+        ),
+        ({"unsubscribe": 1}, "/unsubscribe", "must be true or false"),
+        ({"unsubscribe": True, "cc": "c@example.com"}, "/unsubscribe", "needs an e-mail to one recipient, not 2"),
+        (
+            {"unsubscribe": True, "headers": {"list-unsubscribe": "<https://example.com/u>"}},
+            "/headers/list-unsubscribe",
+            "cannot be given beside unsubscribe, which writes it",
+        ),
+        ({"template": {"name": "x"}}, "/text", "cannot be given beside template, which makes it"),
+        ({"text": None, "template": {}}, "/template/name", "is required"),
+        (
+            {"text": None, "template": {"name": "x", "lang": "de"}},
+            "/template/lang",
+            "does not exist; known are name, variables, version",
+        ),
+        ({"text": None, "template": {"name": "x", "version": 0}}, "/template/version", "must be at least 1"),
+        ({"text": None, "template": "x"}, "/template", "must be an object"),
         (
             {"scheduled_at": "2026-12-24T18:00:00Z", "retry_until": "2026-12-24T18:00:00Z"},
             "/retry_until",

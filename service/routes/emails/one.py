@@ -34,7 +34,7 @@ class OneEmail(HTTPEndpoint):
     async def get(self, request: Request) -> Response:
         """The whole record."""
         email = reading.find(request)
-        if request.headers.get("if-none-match") == reading.etag(email):
+        if reading.is_known(request, email):
             return Response(status_code=304, headers={"ETag": reading.etag(email)})
         return shown(email)
 

@@ -89,6 +89,12 @@ def etag(email: Email) -> str:
     return f'"{email.rev}"'
 
 
+def is_known(request: Request, email: Email) -> bool:
+    """Whether ``If-None-Match`` says that the client has the record as it is (RFC 9110, section 13.1.2)."""
+    tags = _tags(request, "if-none-match")
+    return "*" in tags or etag(email) in {tag.removeprefix("W/") for tag in tags}
+
+
 def wanted_rev(request: Request) -> int | None:
     """The revision that ``If-Match`` asks for (RFC 9110, section 13.1.1); None for any.
 
@@ -96,11 +102,14 @@ def wanted_rev(request: Request) -> int | None:
         EmailNotFound: There is no such e-mail.
         StaleRevision: It has none of the revisions asked for.
     """
-    given = request.headers.getlist("if-match")
-    tags = [tag.strip() for value in given for tag in value.split(",")]
+    tags = _tags(request, "if-match")
     if not tags or tags == ["*"]:
         return None
     email = find(request)
     if etag(email) not in tags:
         raise StaleRevision(email, 0)
     return email.rev
+
+
+def _tags(request: Request, header: str) -> list[str]:
+    return [tag.strip() for value in request.headers.getlist(header) for tag in value.split(",")]
