@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -23,6 +24,8 @@ from service.routes.state import AppState
 from service.settings import Settings
 from service.store.errors import StoreError
 from service.store.store import Store
+from service.templating.library import Library
+from service.templating.renderer import Renderer
 from zqueue import Queue
 
 _log = logging.getLogger(__name__)
@@ -64,7 +67,10 @@ async def opened(
             stack.push_async_callback(store.close)
         reach.check(settings, store)
         relay = Target.of(settings)
-        outbox = Outbox(store, queue, settings)
+        renderer = Renderer(timedelta(seconds=settings.template_timeout))
+        stack.push_async_callback(renderer.close)
+        templates = Library(store, renderer)
+        outbox = Outbox(store, queue, settings, templates.fill)
         stack.push_async_callback(outbox.close)
         await outbox.meet_queue()
         yield {
@@ -72,6 +78,7 @@ async def opened(
             "store": store,
             "queue": queue,
             "outbox": outbox,
+            "templates": templates,
             "relay": relay,
             "keys_in_flight": set(),
             "limiter": Limiter(settings.api_rate),

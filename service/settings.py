@@ -84,6 +84,9 @@ class Settings(BaseSettings):
     webhook_allow_private: bool = Field(
         False, description="1 or 0: whether webhooks may go to addresses of this machine and its network"
     )
+    template_timeout: float = Field(
+        2.0, description="how many seconds filling a template may take, from 0.1 to 60", ge=0.1, le=60
+    )
     min_free: ByteSize = Field(
         ByteSize(64 * 1024 * 1024), description="disk space to keep free, such as 64MiB or 67108864", ge=0
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.routing import BaseRoute, Route
 
 from service.routes import attachments, emails, events, health, inbox
+from service.routes import templates
 from service.routes.guard import guarded
 from service.routes.openapi import endpoints as openapi
 
@@ -20,6 +21,9 @@ TABLE = [
     Route("/v1/emails/{id}/retry", emails.Retry),
     Route("/v1/emails/{id}/events", emails.Events),
     Route("/v1/events", events.AllEvents),
+    Route("/v1/templates", templates.Templates),
+    Route("/v1/templates/{name}", templates.OneTemplate),
+    Route("/v1/templates/{name}/preview", templates.Preview),
     Route("/inbox", inbox.Messages),
     Route("/inbox/{id}", inbox.OneMessage),
     Route("/healthz", health.Healthz),

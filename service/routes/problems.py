@@ -20,6 +20,7 @@ from service.routes.emails.idempotency import KeyInUse
 from service.routes.refusals import Forbidden, NotAllowed, TooManyRequests, Unauthorized
 from service.routes.reply import problem
 from service.store.errors import EmailNotFound, KeyReused, StoreDamaged, StoreUnavailable
+from service.templating.library import StaleVersion, TemplateNotFound
 
 _RETRY_AFTER = {"Retry-After": "5"}
 _WHY = {
@@ -51,6 +52,15 @@ def _wrong_state(_request: Request, error: Exception) -> Response:
     assert isinstance(error, WrongState)
     why = _WHY.get(error.status, f"it is {error.status}")
     return problem(409, f"email_{error.status}", f"It is too late to {error.step} this e-mail: {why}.")
+
+
+def _no_template(_request: Request, _error: Exception) -> Response:
+    return problem(404, "template_not_found", "There is no template with this name and version.")
+
+
+def _stale_template(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, StaleVersion)
+    return problem(412, "stale_version", f"Nothing was changed: the template is at version {error.version} by now.")
 
 
 def _stale(_request: Request, error: Exception) -> Response:
@@ -139,6 +149,8 @@ def _fault_of_ours(_request: Request, _error: Exception) -> Response:
 EXCEPTION_HANDLERS: dict[type[Exception], ExceptionHandler] = {
     InvalidJson: _invalid_json,
     InvalidRequest: _invalid_request,
+    TemplateNotFound: _no_template,
+    StaleVersion: _stale_template,
     StaleRevision: _stale,
     KeyInUse: _key_in_use,
     KeyReused: _key_reused,

@@ -12,6 +12,7 @@ from service.mailer.target import Target
 from service.outbox import Outbox
 from service.settings import Settings
 from service.store.store import Store
+from service.templating.library import Library
 from zqueue import Queue
 
 
@@ -25,6 +26,7 @@ class AppState(TypedDict):
     store: Store
     queue: Queue
     outbox: Outbox
+    templates: Library
     relay: Target
     keys_in_flight: set[str]
     limiter: Limiter

@@ -44,6 +44,7 @@ def test_defaults_need_no_configuration(tmp_path: Path) -> None:
         "retry_delays": (60.0, 600.0, 3600.0),
         "on_unknown": "retry",
         "max_message": 26_214_400,
+        "template_timeout": 2.0,
         "webhook_allow_private": False,
         "min_free": 67_108_864,
     }
