@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from service.routes import attachments, emails, events, health, inbox
-from service.routes import templates
+from service.routes import attachments, emails, events, health, inbox, templates
 from service.routes.guard import guarded
 from service.routes.openapi import endpoints as openapi
 
