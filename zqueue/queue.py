@@ -247,6 +247,8 @@ class Queue(Controlled):
         jobs that start from now on, and stays until it is changed: whoever starts first may say it.
 
         Args:
+            group: Whose; ``"*"`` is each group, by itself, that has no limit of its own (and has one again once its own
+                is lifted). A group that waits under it hears of a change with its next start or end.
             rate: How many may start in *per*, evenly spaced.
             per: The length of time that *rate* is for.
             burst: How many may start at once after a while without any. A start that is late puts off those after

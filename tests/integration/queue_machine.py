@@ -232,7 +232,7 @@ class QueueMachine(RuleBasedStateMachine):
         """A few of the jobs in one state are deleted."""
         assert self.run(self.commands.purge(state, age, limit)) == self.model.purge(state, age, limit)
 
-    @rule(group=st.sampled_from(["g", "g", "ga", ""]), limit=LIMITS)
+    @rule(group=st.sampled_from(["g", "g", "ga", "", "*"]), limit=LIMITS)
     def limit(self, group: str, limit: Limit) -> None:
         """A limit is set, changed or lifted, whatever waits for it."""
         lifted = limit.interval is None and limit.most is None

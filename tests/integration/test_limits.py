@@ -268,3 +268,22 @@ async def test_a_killed_workers_job_keeps_its_place_until_it_runs_again(queue: z
     async with working(zqueue.Worker(queue, busy)):
         await empty(queue)
     assert (busy.started, busy.most["g"]) == (["0", "1"], 1)
+
+
+async def test_one_limit_for_each_group(queue: zqueue.Queue) -> None:
+    """It counts for each group by itself, but not for one with a limit of its own, nor for jobs of none; it is one key
+    for any number of groups, and nothing of a group stays when its jobs are done.
+    """
+    busy = Busy()
+    await queue.set_limit("*", concurrency=2)
+    await queue.set_limit("own", concurrency=3)
+    groups = ("a", "b", "own", None)
+    async with working(zqueue.Worker(queue, busy)):
+        await queue.enqueue_many([zqueue.NewJob("wait", id=f"{g}{n}", group=g) for g in groups for n in range(5)])
+        await wait_until(lambda: busy.at_work["all"] == 2 + 2 + 3 + 5)
+        assert dict(busy.most) == {"a": 2, "b": 2, "own": 3, None: 5, "all": 12}
+        await queue.set_limit("own")
+        busy.go_on.set()
+        await empty(queue)
+    assert {group: busy.most[group] for group in groups} == {"a": 2, "b": 2, "own": 3, None: 5}
+    await queue.set_limit("*")

@@ -200,7 +200,8 @@ class QueueModel(QueueState):
         self.limits.pop(group, None)
         if limit is not None:
             self.limits[group] = limit
-        if limit is None or limit.interval is None:
+        limit = self.limit_of(group)
+        if limit.interval is None:
             self.arrivals.pop(group, None)
         elif group in self.arrivals:
             self.arrivals[group] = min(self.arrivals[group], self.now + limit.burst * limit.interval)

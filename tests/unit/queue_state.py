@@ -129,9 +129,14 @@ class QueueState:
         """The parked jobs of a group, in order."""
         return [member.id for member in sorted(self.parked.values()) if member.group == group]
 
+    def limit_of(self, group: str) -> Limit:
+        """The limit of a group ("" for the queue): its own, or the one for every group."""
+        general = Limit(None, 1, None) if group == "" else self.limits.get("*", Limit(None, 1, None))
+        return self.limits.get(group, general)
+
     def allowance(self, group: str) -> tuple[int, int]:
         """How many jobs of a group may start now; if none, when one may: NEVER for "when a run of it ends"."""
-        limit = self.limits.get(group, Limit(None, 1, None))
+        limit = self.limit_of(group)
         running = len(self.leased) if group == "" else sum(each == group for each in self.counted.values())
         free = NEVER if limit.most is None else max(0, limit.most - running)
         if limit.interval is not None:
@@ -147,14 +152,14 @@ class QueueState:
 
     def spend(self, group: str, started: int = 1) -> None:
         """So many starts, by the rate."""
-        limit = self.limits.get(group)
-        if limit and limit.interval and started:
+        limit = self.limit_of(group)
+        if limit.interval and started:
             self.arrivals[group] = self.arrival(group) + started * limit.interval
 
     def start(self, id: str, group: str) -> None:
         """A job of a group starts now."""
         self.spend(group)
-        if group in self.limits and self.limits[group].most is not None:
+        if self.limit_of(group).most is not None:
             self.counted[id] = group
 
     def let_go(self, ids: Iterable[str]) -> None:

@@ -1,10 +1,12 @@
--- _limits: rate and concurrency, of groups and of the whole queue, which is group "".
+-- _limits: rate and concurrency, of groups and of the whole queue, which is group "". A group without a limit of its
+-- own has that of group "*", if there is one.
 local limits = {} -- those that this call has read
 
 -- A group's us between two starts and its burst, and its most runs at a time; the first and the last may be nil.
 local function limit_of(group)
   if not limits[group] then
-    local interval, burst, cap = string.match(call('HGET', LIMITS, group) or '', '^([%d.]*):(%d*):(%d*)$')
+    local set = call('HGET', LIMITS, group) or (group ~= '' and call('HGET', LIMITS, '*')) or ''
+    local interval, burst, cap = string.match(set, '^([%d.]*):(%d*):(%d*)$')
     interval = tonumber(interval)
     limits[group] = {interval and math.max(interval, 1), math.max(tonumber(burst) or 1, 1), tonumber(cap)}
   end

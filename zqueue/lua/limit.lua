@@ -1,5 +1,6 @@
--- limit: set or lift the limit of a group, or of the whole queue.
--- ARGV  1 now, us ("" = server time)   2 group ("" = the queue)
+-- limit: set or lift the limit of a group, of the whole queue, or of all groups without one of their own: what waits in
+-- those hears of it when their gates open next, or a run of theirs ends.
+-- ARGV  1 now, us ("" = server time)   2 group ("" = the queue, "*" = each group without a limit)
 --       3 limit, us between two starts : burst : most runs at a time, each part may be empty ("" = lift it)
 -- Answers 1. Never fails on data. O(log N).
 local now, group, limit = micros(ARGV[1]), ARGV[2], ARGV[3]
