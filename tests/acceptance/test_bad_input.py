@@ -16,7 +16,10 @@ from tests.acceptance.running import LEAST, Service, ahead
 JSON = {"Content-Type": "application/json"}
 LOCAL = "2030-01-01T09:00:00"
 NOBODYS = "em_01KAVWB3V3E7ZBYVG5Q8RFWT2N"
-FIELDS = "bcc, cc, from, headers, html, max_retries, reply_to, retry_until, scheduled_at, subject, tags, text"
+FIELDS = (
+    "attachments, bcc, cc, envelope_from, from, headers, html, max_retries, reply_to, retry_until, scheduled_at, "
+    "subject, tags, template, text, timezone, to, unsubscribe"
+)
 
 
 def refused(response: httpx.Response) -> tuple[int, str, dict[str, str]]:
@@ -79,7 +82,7 @@ def _nothing_is_accepted(service: Service) -> Any:
         ({"from": ""}, "/from", "is not an e-mail address"),
         ({"text": None}, "/text", "is required unless html is given"),
         ({"sceduled_at": "2030-01-01T09:00:00Z"}, "/sceduled_at", "does not exist; did you mean scheduled_at?"),
-        ({"colour": "red"}, "/colour", f"does not exist; known are {FIELDS}, timezone, to"),
+        ({"colour": "red"}, "/colour", f"does not exist; known are {FIELDS}"),
         ({"max_retries": -1}, "/max_retries", "must be at least 0"),
         ({"max_retries": "3"}, "/max_retries", "must be a whole number"),
         ({"subject": 5}, "/subject", "must be a string"),
@@ -153,14 +156,32 @@ def test_a_body_that_is_not_fit(service: Service, body: bytes, words: str) -> No
     assert words in response.json()["detail"]
 
 
-@pytest.mark.parametrize("times", [1, 3, 20])
-def test_a_body_that_is_too_large(service: Service, times: int) -> None:
+@pytest.mark.parametrize(
+    ("path", "times", "words"),
+    [
+        ("/v1/emails/cancel", 1, "1,048,576 bytes (1 MiB)"),
+        ("/v1/emails/cancel", 3, "1,048,576 bytes (1 MiB)"),
+        ("/v1/emails/cancel", 20, "1,048,576 bytes (1 MiB)"),
+        ("/v1/emails", 35, "36,001,109 bytes (34.3 MiB)"),
+        ("/v1/emails/batch", 35, "36,001,109 bytes (34.3 MiB)"),
+        ("/v1/attachments", 26, "26,214,400 bytes (25 MiB)"),
+    ],
+)
+def test_a_body_that_is_too_large(service: Service, path: str, times: int, words: str) -> None:
     """413 with the limit, whether or not its length was told beforehand, also to who sends on regardless."""
     body = json.dumps(LEAST | {"text": "a" * times * 1024 * 1024}).encode()
     for content in (body, iter([body])):
-        response = service.http.post("/v1/emails", content=content, headers=JSON)
+        response = service.http.post(path, content=content, headers=JSON)
         assert refused(response) == (413, "body_too_large", {})
-        assert response.json()["detail"] == "The body is larger than 1,048,576 bytes (1 MiB)."
+        assert response.json()["detail"] == f"The body is larger than {words}."
+
+
+def test_a_message_that_is_too_large(service: Service) -> None:
+    """A message that no relay may have to take is 422 with its size, the limit and the setting."""
+    response = service.http.post("/v1/emails", json=LEAST | {"text": "a" * 27 * 1024 * 1024})
+    status, code, faults = refused(response)
+    assert (status, code, list(faults)) == (422, "invalid_request", ["/text"])
+    assert faults["/text"].endswith("SERVICE_MAX_MESSAGE is 26,214,400")
 
 
 @pytest.mark.parametrize(
