@@ -101,6 +101,22 @@ async def test_attachments_can_be_replaced_and_stay_otherwise(api: Api) -> None:
     assert (await patch(api, record, attachments=None)).json()["attachments"] == []
 
 
+async def test_a_template_can_take_the_place_of_the_bodies(api: Api) -> None:
+    """An edit may name a template; what it made stays until a body is given."""
+    await api.http.put("/v1/templates/news", json={"subject": "News for {{ name }}", "text": "Hi {{ name }}"})
+    record = await api.accept(scheduled_at=AT, html="<p>Hi</p>", cc="c@example.com")
+    filled = (await patch(api, record, template={"name": "news", "variables": {"name": "Ann"}})).json()
+    parts = ("subject", "text", "html", "template", "cc")
+    assert [filled[part] for part in parts] == ["News for Ann", "Hi Ann", None, "news@1", ["c@example.com"]]
+    moved = (await patch(api, record, cc=None)).json()
+    assert [moved[part] for part in parts] == ["News for Ann", "Hi Ann", None, "news@1", []]
+    edited = (await patch(api, record, text="Bye")).json()
+    assert [edited[part] for part in parts] == ["News for Ann", "Bye", None, None, []]
+    both = await patch(api, record, text="Bye", template={"name": "news", "variables": {"name": "Ann"}})
+    assert problem(both) == (422, "invalid_request")
+    assert [one["pointer"] for one in both.json()["errors"]] == ["/text"]
+
+
 async def test_nothing_new_changes_nothing(api: Api) -> None:
     """A patch that asks for what is so already leaves the revision as it is."""
     record = await api.accept(scheduled_at=AT, tags=["a"])
