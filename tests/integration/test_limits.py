@@ -271,9 +271,7 @@ async def test_a_killed_workers_job_keeps_its_place_until_it_runs_again(queue: z
 
 
 async def test_one_limit_for_each_group(queue: zqueue.Queue) -> None:
-    """It counts for each group by itself, but not for one with a limit of its own, nor for jobs of none; it is one key
-    for any number of groups, and nothing of a group stays when its jobs are done.
-    """
+    """It counts for each group by itself, but not for one with a limit of its own, nor for jobs without a group."""
     busy = Busy()
     await queue.set_limit("*", concurrency=2)
     await queue.set_limit("own", concurrency=3)
