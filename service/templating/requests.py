@@ -16,9 +16,9 @@ LONGEST_BODY = 512 * 1024
 
 
 def _with_a_body(schema: dict[str, Any]) -> None:
-    """Say that a template has a text or an HTML part."""
+    """Say that a template has a text or an HTML part: not neither."""
     nullable(schema)
-    schema["anyOf"] = [{"required": [name], "properties": {name: {"type": "string"}}} for name in ("text", "html")]
+    schema["not"] = {"properties": {name: {"type": "null"} for name in ("text", "html")}}
 
 
 class TemplateBody(BaseModel):
