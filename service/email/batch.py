@@ -111,9 +111,9 @@ def read(body: Mapping[str, Any], terms: Terms) -> Batch:
     if personal.KEY in given:
         mode = _checked(_Modal, {"mode": given.pop("mode", "strict")}).mode
         items: Sequence[object] = personal.expand(given)
-        return Batch([_read(item, terms) for item in items], mode, partial(personal.place, given))
+        return Batch(_read_all(items, mode, terms), mode, partial(personal.place, given))
     fields = _checked(ManyRequest, given)
-    return Batch([_read(item, terms) for item in fields.emails], fields.mode, _place)
+    return Batch(_read_all(fields.emails, fields.mode, terms), fields.mode, _place)
 
 
 def _checked(model: type[M], given: Mapping[str, Any]) -> M:
@@ -125,6 +125,18 @@ def _checked(model: type[M], given: Mapping[str, Any]) -> M:
 
 def _place(index: int, fault: Fault) -> Fault:
     return Fault(f"/emails/{index}{fault.pointer}", fault.detail)
+
+
+def _read_all(items: Sequence[object], mode: Mode, terms: Terms) -> list[Draft | InvalidRequest]:
+    """Each of *items* read; not all where so much is wrong that the answer is full and nothing will be accepted."""
+    found: list[Draft | InvalidRequest] = []
+    wrong = 0
+    for item in items:
+        found.append(_read(item, terms))
+        wrong += len(found[-1].faults) if isinstance(found[-1], InvalidRequest) else 0
+        if mode == "strict" and wrong >= MOST:
+            break
+    return found
 
 
 def _read(item: object, terms: Terms) -> Draft | InvalidRequest:

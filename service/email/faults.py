@@ -13,6 +13,7 @@ MOST = 100
 """Faults told of one request; the work for a hostile one stays bounded."""
 
 _LONGEST_TOKEN = 100
+_SUGGESTED = 10  # unknown names that are compared with the known ones, which takes a while for each
 _WORDS = {
     "string_type": "must be a string",
     "int_type": "must be a whole number",
@@ -66,10 +67,12 @@ def explain(
         fields: The names known in *body*.
         nested: Those known in objects below a field, by that field's name.
     """
-    return [
-        _explain(one["type"], one["loc"], one["msg"], one.get("ctx") or {}, body, _known(one["loc"], fields, nested))
-        for one in error.errors(include_url=False, include_input=False)[:MOST]
-    ]
+    faults, strange = [], 0
+    for one in error.errors(include_url=False, include_input=False)[:MOST]:
+        strange += one["type"] == "extra_forbidden"
+        known = _known(one["loc"], fields, nested) if strange <= _SUGGESTED else ()
+        faults.append(_explain(one["type"], one["loc"], one["msg"], one.get("ctx") or {}, body, known))
+    return faults
 
 
 def _known(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -48,8 +49,8 @@ def read(body: Mapping[str, Any], content: Content, terms: Terms) -> Patch:
     Raises:
         InvalidRequest: Fields of it are wrong, or would be together with what stays; it names all of them.
     """
-    strange = [Fault(pointer(name), unknown(name, _NAMES)) for name in body if name not in _NAMES][:MOST]
-    faults = list(strange)
+    strange = islice((name for name in body if name not in _NAMES), MOST)
+    faults = [Fault(pointer(name), unknown(name, _NAMES)) for name in strange]
     draft = None
     if body.keys() & (_NAMES - _TIMING):
         try:
