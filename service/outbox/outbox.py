@@ -12,6 +12,7 @@ from service.email.draft import Draft
 from service.email.edits import StaleRevision, check_rev
 from service.email.record import Change, Email, Status
 from service.email.terms import Terms
+from service.mailer import headers
 from service.outbox import bulk
 from service.outbox.bulk import Tally
 from service.outbox.composing import Composed, Composer, Fill
@@ -48,6 +49,13 @@ class Outbox:
         """The clock of everything: the queue server's."""
         return self._queue.now()
 
+    def terms(self) -> Terms:
+        """What requests are held to now."""
+        settings = self._settings
+        return Terms(
+            self.now(), headers.custom, settings.default_from, settings.max_message, self._store.blob_size
+        )
+
     async def accept(self, draft: Draft) -> Email:
         """Take an e-mail on. It is durable on return, and sent when it is due whatever happens next.
 
@@ -70,6 +78,11 @@ class Outbox:
         """
         return await self._composer.compose(draft, now or self.now())
 
+    async def keep(self, composed: Sequence[Composed]) -> None:
+        """Make the files of e-mails durable, though the e-mails are not taken on now."""
+        for one in composed:
+            await self._composer.keep(one.files)
+
     async def take(
         self, composed: Sequence[Composed], key: Key | None = None, extra: dict[str, Any] | None = None
     ) -> Accepted:
@@ -85,8 +98,7 @@ class Outbox:
             StoreUnavailable: Nothing was taken; repeating is safe.
         """
         emails = [one.email for one in composed]
-        for one in composed:
-            await self._composer.keep(one.files)
+        await self.keep(composed)
         if key is None:
             accepted = Accepted(await self._store.accept(emails), replayed=False, extra=extra)
         else:

@@ -13,7 +13,6 @@ from service.email.ids import is_email_id
 from service.email.record import Email
 from service.email.strict_json import decode
 from service.email.terms import Terms
-from service.mailer import headers
 from service.routes.body import read_json
 from service.routes.state import AppState, state_of
 from service.settings import Settings
@@ -49,14 +48,7 @@ async def understood(body: bytes, read: Callable[[dict[str, Any]], T]) -> T:
 
 def terms_of(state: AppState) -> Terms:
     """What requests are held to now."""
-    settings = state["settings"]
-    return Terms(
-        state["outbox"].now(),
-        headers.custom,
-        settings.default_from,
-        settings.max_message,
-        state["store"].blob_size,
-    )
+    return state["outbox"].terms()
 
 
 def id_of(request: Request) -> str:

@@ -1,0 +1,84 @@
+"""Keeps the queue's schedules what the store says they are."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import zqueue
+from service.email import jobs
+from service.recurring.definition import KIND, PROGRESS, TASK, Definition, Progress
+from service.store.documents import Document
+from service.store.store import Store
+
+_log = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """Puts schedules into the queue and takes them out of it."""
+
+    def __init__(self, store: Store, queue: zqueue.Queue) -> None:
+        self._store = store
+        self._queue = queue
+
+    async def one(self, name: str) -> None:
+        """Make the queue's schedule of this name what it should be, though it be changed meanwhile.
+
+        Raises:
+            zqueue.QueueUnavailable: The queue could not be reached.
+        """
+        document = self._store.document(KIND, name)
+        while True:
+            await self._apply(name, document)
+            newer = self._store.document(KIND, name)
+            if newer == document:
+                return
+            document = newer
+
+    async def all(self) -> None:
+        """Do so for every schedule, and end those in the queue that there are no more.
+
+        Raises:
+            zqueue.QueueUnavailable: The queue could not be reached.
+        """
+        there = {one.name: one for one in await self._queue.recurring() if self._is_ours(one)}
+        for document in self._store.documents(KIND):
+            if not self._agrees(document, there.pop(document.name, None)):
+                await self.one(document.name)
+                _log.info("the schedule %s is in the queue as it should be again", document.name)
+        for name in there:
+            await self.one(name)
+            _log.info("the schedule %s is in the queue no more", name)
+
+    def payload(self, definition: Definition) -> dict[str, Any]:
+        """What its jobs carry: the store, and the times, by which a fire of what it was before is known."""
+        return {**jobs.payload(self._store.id), "times": definition.times}
+
+    async def _apply(self, name: str, document: Document | None) -> None:
+        definition = None if document is None else Definition.of(document.data)
+        if definition is None or definition.paused:
+            await self._queue.unrecur(name)
+            return
+        await self._queue.recur(
+            name,
+            definition.when,
+            self.payload(definition),
+            after=self._floor(name).floor,
+            misfire=definition.misfire,
+            task=TASK,
+        )
+
+    def _floor(self, name: str) -> Progress:
+        document = self._store.document(PROGRESS, name)
+        return Progress(self._queue.now()) if document is None else Progress.of(document.data)
+
+    def _agrees(self, document: Document, there: zqueue.Recurring | None) -> bool:
+        definition = Definition.of(document.data)
+        if definition.paused or there is None:
+            return definition.paused and there is None
+        wanted = definition.when, definition.misfire, self.payload(definition)
+        known = there.schedule, there.misfire, there.payload
+        return wanted == known and there.next_at > self._floor(document.name).floor
+
+    def _is_ours(self, there: zqueue.Recurring) -> bool:
+        return there.task == TASK and jobs.store_of(there.payload) == self._store.id
