@@ -52,9 +52,7 @@ class Outbox:
     def terms(self) -> Terms:
         """What requests are held to now."""
         settings = self._settings
-        return Terms(
-            self.now(), headers.custom, settings.default_from, settings.max_message, self._store.blob_size
-        )
+        return Terms(self.now(), headers.custom, settings.default_from, settings.max_message, self._store.blob_size)
 
     async def accept(self, draft: Draft) -> Email:
         """Take an e-mail on. It is durable on return, and sent when it is due whatever happens next.
