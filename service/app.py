@@ -26,6 +26,9 @@ from service.store.errors import StoreError
 from service.store.store import Store
 from service.templating.library import Library
 from service.templating.renderer import Renderer
+from service.webhooks.line import CONCURRENCY
+from service.webhooks.registry import Webhooks
+from service.webhooks.sender import Sender
 from zqueue import Queue
 
 _log = logging.getLogger(__name__)
@@ -72,6 +75,8 @@ async def opened(
         templates = Library(store, renderer)
         outbox = Outbox(store, queue, settings, templates.fill)
         stack.push_async_callback(outbox.close)
+        sender = Sender(allow_private=settings.webhook_allow_private, connections=CONCURRENCY)
+        stack.push_async_callback(sender.close)
         await outbox.meet_queue()
         yield {
             "settings": settings,
@@ -83,6 +88,7 @@ async def opened(
             "keys_in_flight": set(),
             "limiter": Limiter(settings.api_rate),
             "feed": Feed(store),
+            "webhooks": Webhooks(store, sender, now=queue.now),
         }
 
 

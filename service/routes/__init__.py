@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from service.routes import attachments, emails, events, health, inbox, templates
+from service.routes import attachments, emails, events, health, inbox, templates, webhooks
 from service.routes.guard import guarded
 from service.routes.openapi import endpoints as openapi
 
@@ -23,6 +23,12 @@ TABLE = [
     Route("/v1/templates", templates.Templates),
     Route("/v1/templates/{name}", templates.OneTemplate),
     Route("/v1/templates/{name}/preview", templates.Preview),
+    Route("/v1/webhooks", webhooks.Webhooks),
+    Route("/v1/webhooks/{id}", webhooks.OneWebhook),
+    Route("/v1/webhooks/{id}/test", webhooks.Test),
+    Route("/v1/webhooks/{id}/replay", webhooks.Replay),
+    Route("/v1/webhooks/{id}/enable", webhooks.Enable),
+    Route("/v1/webhooks/{id}/secret", webhooks.Secret),
     Route("/inbox", inbox.Messages),
     Route("/inbox/{id}", inbox.OneMessage),
     Route("/healthz", health.Healthz),

@@ -21,6 +21,7 @@ from service.routes.refusals import Forbidden, NotAllowed, TooManyRequests, Unau
 from service.routes.reply import problem
 from service.store.errors import EmailNotFound, KeyReused, StoreDamaged, StoreUnavailable
 from service.templating.library import StaleVersion, TemplateNotFound
+from service.webhooks.registry import MOST, TooManyWebhooks, WebhookNotFound
 
 _RETRY_AFTER = {"Retry-After": "5"}
 _WHY = {
@@ -46,6 +47,14 @@ def _invalid_request(_request: Request, error: Exception) -> Response:
 
 def _not_found(_request: Request, _error: Exception) -> Response:
     return problem(404, "email_not_found", "There is no e-mail with this id.")
+
+
+def _no_webhook(_request: Request, _error: Exception) -> Response:
+    return problem(404, "webhook_not_found", "There is no webhook with this id.")
+
+
+def _too_many_webhooks(_request: Request, _error: Exception) -> Response:
+    return problem(409, "too_many_webhooks", f"There are {MOST} webhooks already, the most there may be.")
 
 
 def _wrong_state(_request: Request, error: Exception) -> Response:
@@ -156,6 +165,8 @@ EXCEPTION_HANDLERS: dict[type[Exception], ExceptionHandler] = {
     KeyReused: _key_reused,
     EmailNotFound: _not_found,
     WrongState: _wrong_state,
+    WebhookNotFound: _no_webhook,
+    TooManyWebhooks: _too_many_webhooks,
     BodyTooLarge: _too_large,
     UnsupportedMedia: _unsupported,
     StoreUnavailable: _unavailable,

@@ -12,6 +12,7 @@ from service.mailer.target import Target
 from service.outbox import Outbox
 from service.settings import Settings
 from service.store.store import Store
+from service.webhooks.registry import Webhooks
 from service.templating.library import Library
 from zqueue import Queue
 
@@ -31,6 +32,7 @@ class AppState(TypedDict):
     keys_in_flight: set[str]
     limiter: Limiter
     feed: Feed
+    webhooks: Webhooks
 
 
 def state_of(request: Request) -> AppState:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 import httpcore
@@ -16,6 +15,7 @@ ALLOW = f"{PREFIX}WEBHOOK_ALLOW_PRIVATE"
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+"""IPv4 as an IPv6-only network sees it (RFC 6052)."""
 _REFUSED = tuple(
     map(
         ipaddress.ip_network,
@@ -37,7 +37,12 @@ def is_public(address: str) -> bool:
         found: _Address = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return all(_is_public(one) for one in (found, *_inside(found)))
+    if isinstance(found, ipaddress.IPv4Address):
+        return _is_public(found)
+    instead = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF) if found in _NAT64 else found.ipv4_mapped
+    if instead is not None:  # what is connected to in the end
+        return _is_public(instead)
+    return all(map(_is_public, filter(None, (found, found.sixtofour, *(found.teredo or ())))))
 
 
 def _is_public(address: _Address) -> bool:
@@ -47,17 +52,6 @@ def _is_public(address: _Address) -> bool:
         and not address.is_reserved
         and not any(address in network for network in _REFUSED if network.version == address.version)
     )
-
-
-def _inside(address: _Address) -> Iterable[_Address]:
-    if address.version == 4:
-        return ()
-    if address.ipv4_mapped is not None:
-        return (address.ipv4_mapped,)
-    found = [address.sixtofour, *(address.teredo or ())]
-    if address in _NAT64:
-        found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return [one for one in found if one is not None]
 
 
 def parse_url(text: str, *, allow_private: bool) -> httpcore.URL:

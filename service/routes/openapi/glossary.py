@@ -38,6 +38,14 @@ PATHS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "minLength": 1},
         "example": "AbC123",
     },
+    **{
+        f"/v1/webhooks/{{id}}{step} id": {
+            "description": "The id of a webhook.",
+            "schema": {"type": "string", "pattern": "^wh_[0-9A-Z]{26}$"},
+            "example": "wh_01KAVK0PN0F6C9ZR8YHJX2T4QW",
+        }
+        for step in ("", "/test", "/replay", "/enable", "/secret")
+    },
     "/inbox/{id} id": {
         "description": "The id of a message, as the list shows it.",
         "schema": {"type": "string", "minLength": 1},
