@@ -17,6 +17,7 @@ from service.access.limiter import Limiter
 from service.events.feed import Feed
 from service.mailer.target import Target
 from service.outbox import Outbox, mail_queue
+from service.recurring.schedules import Schedules
 from service.routes import ROUTES
 from service.routes.access import AccessLog
 from service.routes.problems import EXCEPTION_HANDLERS
@@ -77,6 +78,8 @@ async def opened(
         stack.push_async_callback(outbox.close)
         sender = Sender(allow_private=settings.webhook_allow_private, connections=CONCURRENCY)
         stack.push_async_callback(sender.close)
+        schedules = Schedules(store, queue, outbox)
+        stack.push_async_callback(schedules.close)
         await outbox.meet_queue()
         yield {
             "settings": settings,
@@ -84,6 +87,7 @@ async def opened(
             "queue": queue,
             "outbox": outbox,
             "templates": templates,
+            "schedules": schedules,
             "relay": relay,
             "keys_in_flight": set(),
             "limiter": Limiter(settings.api_rate),

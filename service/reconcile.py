@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
@@ -42,12 +42,21 @@ class Reconciler:
         store: Holds the records.
         queue: Carries them.
         now: The queue's time.
+        also: What else is done when everything is looked at.
     """
 
-    def __init__(self, store: Store, queue: zqueue.Queue, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        queue: zqueue.Queue,
+        *,
+        now: Callable[[], datetime],
+        also: Sequence[Callable[[], Awaitable[None]]] = (),
+    ) -> None:
         self._store = store
         self._queue = queue
         self._now = now
+        self._also = also
         self._incarnation: str | None = None
         self._full_at = 0.0
         self._away = False
@@ -82,6 +91,8 @@ class Reconciler:
             return await self._restore(self._store.due_before(self._now() + SOON, _SOON_AT_MOST))
         restored = await self._restore(self._store.unfinished())
         await self._fail_poison()
+        for each in self._also:
+            await each()
         self._incarnation = incarnation
         self._full_at = time.monotonic() + FULL_EVERY.total_seconds()
         return restored

@@ -11,10 +11,15 @@ import zqueue
 from service.dispatch import Dispatch
 from service.mailer.relay import Relay
 from service.mailer.target import Target
-from service.outbox import mail_queue
+from service.outbox import Outbox, mail_queue
 from service.reconcile import Reconciler
+from service.recurring.definition import TASK
+from service.recurring.fires import Fires
+from service.recurring.upkeep import Upkeep
 from service.settings import Settings
 from service.store.store import Store
+from service.templating.library import Library
+from service.templating.renderer import Renderer
 from service.webhooks.crew import Crew
 
 MAX_DELIVERIES = 20
@@ -62,7 +67,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, lease: timedelta = LEA
         stack.push_async_callback(dispatch.finish, LAST_WORDS)
         worker = zqueue.Worker(
             queue,
-            {"": dispatch},
+            {"": dispatch, TASK: _fires(stack, settings, store, queue, fate)},
             concurrency=settings.concurrency,
             lease=lease,
             drain=drain,
@@ -70,9 +75,21 @@ async def run(settings: Settings, stop: asyncio.Event, *, lease: timedelta = LEA
         )
         _log.info("sending through %s, %d e-mails at once", relay.target, settings.concurrency)
         hooks = await stack.enter_async_context(Crew.opened(settings, store, lease=lease, on_foreign=fate.seal))
-        await _work(worker, dispatch, Reconciler(store, queue, now=queue.now), hooks, fate)
+        reconciler = Reconciler(store, queue, now=queue.now, also=[Upkeep(store, queue).all])
+        await _work(worker, dispatch, reconciler, hooks, fate)
     if fate.error is not None:
         raise fate.error
+
+
+def _fires(
+    stack: contextlib.AsyncExitStack, settings: Settings, store: Store, queue: zqueue.Queue, fate: _Fate
+) -> Fires:
+    """The handler of what schedules make, which is closed with *stack*."""
+    renderer = Renderer(timedelta(seconds=settings.template_timeout))
+    stack.push_async_callback(renderer.close)
+    outbox = Outbox(store, queue, settings, Library(store, renderer).fill)
+    stack.push_async_callback(outbox.close)
+    return Fires(store, outbox, on_foreign=fate.seal)
 
 
 class _Fate:

@@ -43,9 +43,12 @@ class Upkeep:
         """
         there = {one.name: one for one in await self._queue.recurring() if self._is_ours(one)}
         for document in self._store.documents(KIND):
-            if not self._agrees(document, there.pop(document.name, None)):
-                await self.one(document.name)
-                _log.info("the schedule %s is in the queue as it should be again", document.name)
+            try:
+                if not self._agrees(document, there.pop(document.name, None)):
+                    await self.one(document.name)
+                    _log.info("the schedule %s is in the queue as it should be again", document.name)
+            except zqueue.InvalidJob as error:  # such as a time zone that this machine does not know
+                _log.error("the schedule %s cannot be in the queue: %s", document.name, error)
         for name in there:
             await self.one(name)
             _log.info("the schedule %s is in the queue no more", name)

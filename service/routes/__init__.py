@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.routing import BaseRoute, Route
 
 from service.routes import attachments, emails, events, health, inbox, templates, webhooks
+from service.routes import schedules
 from service.routes.guard import guarded
 from service.routes.openapi import endpoints as openapi
 
@@ -29,6 +30,11 @@ TABLE = [
     Route("/v1/webhooks/{id}/replay", webhooks.Replay),
     Route("/v1/webhooks/{id}/enable", webhooks.Enable),
     Route("/v1/webhooks/{id}/secret", webhooks.Secret),
+    Route("/v1/schedules", schedules.Schedules),
+    Route("/v1/schedules/{name}", schedules.OneSchedule),
+    Route("/v1/schedules/{name}/pause", schedules.Pause),
+    Route("/v1/schedules/{name}/resume", schedules.Resume),
+    Route("/v1/schedules/{name}/run", schedules.Run),
     Route("/inbox", inbox.Messages),
     Route("/inbox/{id}", inbox.OneMessage),
     Route("/healthz", health.Healthz),

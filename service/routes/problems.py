@@ -20,6 +20,7 @@ from service.routes.emails.idempotency import KeyInUse
 from service.routes.refusals import Forbidden, NotAllowed, TooManyRequests, Unauthorized
 from service.routes.reply import problem
 from service.store.errors import EmailNotFound, KeyReused, StoreDamaged, StoreUnavailable
+from service.recurring.schedules import ScheduleNotFound, StaleSchedule
 from service.templating.library import StaleVersion, TemplateNotFound
 from service.webhooks.registry import MOST, TooManyWebhooks, WebhookNotFound
 
@@ -70,6 +71,15 @@ def _no_template(_request: Request, _error: Exception) -> Response:
 def _stale_template(_request: Request, error: Exception) -> Response:
     assert isinstance(error, StaleVersion)
     return problem(412, "stale_version", f"Nothing was changed: the template is at version {error.version} by now.")
+
+
+def _no_schedule(_request: Request, _error: Exception) -> Response:
+    return problem(404, "schedule_not_found", "There is no schedule with this name.")
+
+
+def _stale_schedule(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, StaleSchedule)
+    return problem(412, "stale_revision", f"Nothing was changed: the schedule is at revision {error.rev} by now.")
 
 
 def _stale(_request: Request, error: Exception) -> Response:
@@ -160,6 +170,8 @@ EXCEPTION_HANDLERS: dict[type[Exception], ExceptionHandler] = {
     InvalidRequest: _invalid_request,
     TemplateNotFound: _no_template,
     StaleVersion: _stale_template,
+    ScheduleNotFound: _no_schedule,
+    StaleSchedule: _stale_schedule,
     StaleRevision: _stale,
     KeyInUse: _key_in_use,
     KeyReused: _key_reused,

@@ -10,6 +10,7 @@ from service.access.limiter import Limiter
 from service.events.feed import Feed
 from service.mailer.target import Target
 from service.outbox import Outbox
+from service.recurring.schedules import Schedules
 from service.settings import Settings
 from service.store.store import Store
 from service.webhooks.registry import Webhooks
@@ -28,6 +29,7 @@ class AppState(TypedDict):
     queue: Queue
     outbox: Outbox
     templates: Library
+    schedules: Schedules
     relay: Target
     keys_in_flight: set[str]
     limiter: Limiter
