@@ -58,6 +58,7 @@ class Receiver:
         self.connections = 0
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
 
     @property
     def port(self) -> int:
@@ -79,6 +80,12 @@ class Receiver:
         await wait_until(lambda: len(self.requests) >= count, what=f"{count} webhooks, not {len(self.requests)}")
         return self.requests[:count]
 
+    async def say(self, rest: bytes) -> None:
+        """Send the rest of an answer that was begun, on every connection."""
+        for writer in self._writers:
+            writer.write(rest)
+            await writer.drain()
+
     async def start(self, tls: ssl.SSLContext | None) -> None:
         """Listen."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=tls)
@@ -94,6 +101,7 @@ class Receiver:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._writers.append(writer)
         task = asyncio.create_task(self._serve(reader, writer))
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)

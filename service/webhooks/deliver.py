@@ -94,7 +94,7 @@ class Deliverer:
         end, goal = time.monotonic() + _RUN_S, self._end()
         while True:
             endpoint = self._read(job.id)
-            if endpoint is None or not endpoint.enabled:
+            if endpoint is None or not endpoint.enabled or goal <= endpoint.cursor <= self._end():
                 return
             now = self._now() if job.due_at is None else max(self._now(), job.due_at)
             if endpoint.next_at is not None and now < endpoint.next_at:

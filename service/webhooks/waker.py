@@ -88,6 +88,10 @@ class Waker:
             self._sweep_at = time.monotonic() + _SWEEP_S
         return sum(one.next_at is None for one in behind)
 
+    def sweep_soon(self) -> None:
+        """Look at the queue's dead with the next step."""
+        self._sweep_at = 0.0
+
     async def _look(self, endpoints: Iterable[Endpoint]) -> set[str]:
         """Read on, and see whom that concerns; whose job has to begin anew."""
         last = self._store.seq

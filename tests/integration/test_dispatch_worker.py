@@ -21,6 +21,8 @@ from service.outbox import Outbox, mail_queue
 from service.reconcile import Reconciler
 from service.settings import Settings, SettingsError
 from service.store.store import Store
+from service.webhooks.registry import Webhooks
+from service.webhooks.sender import Sender
 from tests.conftest import wait_until
 from tests.smtpd import Action, Script, SmtpServer, reply
 from zqueue import JobState, Queue
@@ -34,6 +36,7 @@ class Bench:
         self.settings = settings
         self.store = store
         self.outbox = outbox
+        self.hooks = Webhooks(store, Sender(allow_private=True, connections=1), now=outbox.now)
 
     async def accept(self, delay: float = 0.0) -> Email:
         """A new e-mail, due in *delay* seconds."""
