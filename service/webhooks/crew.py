@@ -11,12 +11,12 @@ import zqueue
 from service.dispatch import ForeignJob
 from service.settings import Settings
 from service.store.store import Store
-from service.webhooks.deliver import Deliverer
+from service.webhooks.deliver import LAST_WORDS, Deliverer
 from service.webhooks.line import CONCURRENCY, NAME, hooks_queue
-from service.webhooks.sender import TIMEOUT, Sender
+from service.webhooks.sender import Sender
 from service.webhooks.waker import Waker
 
-_DRAIN = TIMEOUT + timedelta(seconds=5)
+_DRAIN = LAST_WORDS + timedelta(seconds=5)
 _MAX_DELIVERIES = 20
 
 

@@ -30,6 +30,9 @@ from service.webhooks.sender import Answer, Sender
 BATCH = 100
 """Lines of the log between two writes of a cursor."""
 
+LAST_WORDS = timedelta(seconds=3)
+"""How long a worker that stops waits for an endpoint."""
+
 _WRITE_EVERY_S = 5.0
 _RUN_S = 10.0
 """After this the next endpoint has its turn."""
@@ -82,6 +85,7 @@ class Deliverer:
         self._backoff = backoff
         self._on_foreign = on_foreign
         self._stopping = False
+        self._sending: set[asyncio.Timeout] = set()
 
     async def __call__(self, job: zqueue.Job) -> None:
         """Tell one endpoint what there is, or as much as fits into its turn.
@@ -111,8 +115,12 @@ class Deliverer:
                 return
 
     def stop(self) -> None:
-        """Begin no more messages."""
+        """Begin no more messages, and give those on their way a moment."""
         self._stopping = True
+        end = asyncio.get_running_loop().time() + LAST_WORDS.total_seconds()
+        for sending in self._sending:
+            if not sending.expired():
+                sending.reschedule(end)
 
     def _end(self) -> int:
         self._store.catch_up()
@@ -140,14 +148,28 @@ class Deliverer:
                 current = self._read(endpoint.id)  # its URL and its secrets may be new
                 if current is None or current.gen != endpoint.gen or self._stopping or time.monotonic() >= write_at:
                     return _Progress(cursor, taken)
-                now = self._now()
-                answer = await self._sender.send(current.url, one, current.keys(now), now)
+                answer = await self._send(current, one)
+                if answer is None:
+                    return _Progress(cursor, taken)
                 if answer.error is not None:
                     return _Progress(cursor, taken, failure=answer)
                 cursor, taken = after, True
             cursor = found.last
             if taken or cursor >= goal or time.monotonic() >= write_at:
                 return _Progress(cursor, taken, is_all=cursor >= goal)
+
+    async def _send(self, endpoint: Endpoint, one: Message) -> Answer | None:
+        """Send a message; None if this worker stops meanwhile and the endpoint takes its time."""
+        now = self._now()
+        try:
+            async with asyncio.timeout(None) as sending:
+                self._sending.add(sending)
+                try:
+                    return await self._sender.send(endpoint.url, one, endpoint.keys(now), now)
+                finally:
+                    self._sending.discard(sending)
+        except TimeoutError:
+            return None
 
     def _messages(self, endpoint: Endpoint, cursor: int, found: Events) -> Iterator[tuple[int, Message]]:
         """What is to be sent, each with the cursor after it."""

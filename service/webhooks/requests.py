@@ -121,7 +121,7 @@ def read_replay(body: Mapping[str, Any]) -> tuple[int | None, datetime | None]:
         found = []
         if len(given.keys() & {"after", "since"}) != 1:
             found.append(Fault("/after", "or since is required, and not both"))
-        if "since" in given:
+        if isinstance(given.get("since"), str):
             try:
                 moments.append(times.parse(given["since"]))
             except times.InvalidTime as error:

@@ -183,6 +183,22 @@ async def test_a_stop_comes_between_two_messages(world: World) -> None:
     assert world.receiver.seqs == [2, 3, 4]
 
 
+async def test_a_stop_does_not_wait_for_a_slow_endpoint(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it took before is written down, what it did not answer is told again, and no failure is counted."""
+    monkeypatch.setattr(deliver, "LAST_WORDS", timedelta(seconds=0.05))
+    webhook, _ = await world.create()
+    for _ in range(2):
+        await world.note()
+    world.receiver.answers = [OK, None]
+    running = asyncio.create_task(world.handle(webhook))
+    await world.receiver.wait_for(2)
+    world.deliverer.stop()
+    assert await running == NOW
+    assert (world.endpoint(webhook).cursor, world.endpoint(webhook).failures) == (2, 0)
+    assert await world.handle(webhook, world.a_deliverer()) is None
+    assert world.receiver.seqs == [2, 3, 3]
+
+
 async def test_progress_is_written_before_the_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every hundred lines, and after some seconds: a worker that dies has not much told twice."""
     monkeypatch.setattr(deliver, "BATCH", 2)
