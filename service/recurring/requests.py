@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, TypeAdapter, ValidationError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 import zqueue
 from service.email import times
 from service.email.faults import Fault, InvalidRequest, explain, pointer
-from service.email.request_fields import names, nullable
+from service.email.request_fields import EmailRequest, names, nullable
 from service.recurring.definition import Definition, Misfire
 
 LONGEST_EVERY = 10 * 366 * 86_400
@@ -21,12 +23,21 @@ _TIMES = ("scheduled_at", "timezone", "retry_until")
 _ANY_LOCAL = "2000-01-01T00:00:00"
 
 
+class _Email:
+    """Says in the JSON schema what the e-mail is, though it is read by itself."""
+
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        whole = handler.resolve_ref_schema(handler(TypeAdapter(EmailRequest).core_schema))
+        kept = {name: field for name, field in whole["properties"].items() if name not in _TIMES}
+        return {**whole, "title": "ScheduleEmail", "properties": kept}
+
+
 class ScheduleBody(BaseModel):
     """When to send which e-mail: `cron`, with a `timezone` perhaps, or `every`."""
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=nullable)
 
-    email: Annotated[dict[str, Any], WithJsonSchema({"type": "object"})]
+    email: Annotated[dict[str, Any], _Email()]
     cron: str | None = Field(None, max_length=_LONGEST_CRON)
     every: int | None = Field(None, ge=1, le=LONGEST_EVERY)
     timezone: str | None = Field(None, max_length=_LONGEST_CRON)

@@ -131,6 +131,49 @@ FIELDS: dict[str, tuple[Any, ...]] = {
     "reply": ("The text of that answer.", "2.1.5 Ok"),
     "EmailSummary.from": ("The sender.", "Shop <shop@example.com>"),
     "EmailRecord.from": ("The sender.", "Shop <shop@example.com>"),
+    # Templates and schedules
+    "TemplateBody.subject": ("Jinja for the subject.", "Hello {{ name }}"),
+    "TemplateBody.text": ("Jinja for the plain text. At least one of text and html.", "Hello {{ name }}!"),
+    "TemplateBody.html": ("Jinja for the HTML; what is printed is escaped.", "<p>Hello {{ name }}!</p>"),
+    "TemplateSummary.subject": ("Jinja for the subject; null if it makes none.", "Hello {{ name }}"),
+    "TemplateSummary.version": ("Its version: 1 when it is new, one more with every other text.", 1),
+    "TemplateRecord.subject": ("Jinja for the subject; null if it makes none.", "Hello {{ name }}"),
+    "TemplateRecord.version": ("Its version: 1 when it is new, one more with every other text.", 1),
+    "TemplateRecord.text": ("Jinja for the plain text; null if it makes none.", "Hello {{ name }}!"),
+    "TemplateRecord.html": ("Jinja for the HTML; null if it makes none.", "<p>Hello {{ name }}!</p>"),
+    "PreviewAnswer.template": ("The template and the version that it was made from.", "welcome@1"),
+    "PreviewAnswer.subject": ("The subject that an e-mail would have.", "Hello Ann"),
+    "PreviewAnswer.text": ("The plain text that it would have.", "Hello Ann!"),
+    "PreviewAnswer.html": ("The HTML that it would have.", "<p>Hello Ann!</p>"),
+    "cron": (
+        "When: minute, hour, day of month, month, weekday (or six fields, the second first), by the clocks of "
+        "`timezone`. A time that these skip is the next minute that is not; one that they repeat is the first of the "
+        "two. Patterns such as `0 * * * *` fire at each hour that there is. Not beside `every`.",
+        "0 9 * * mon-fri",
+    ),
+    "every": ("When: at the multiples of so many seconds since 1970-01-01T00:00Z. Not beside `cron`.", None),
+    "misfire": (
+        "What becomes of slots at whose time no worker ran: `once`, one e-mail for all of them; `all`, one for each; "
+        "`skip`, none, unless the last is at most a minute late.",
+        "once",
+    ),
+    "paused": ("Whether it sends nothing for now. Absent: as it was; a new one is active.", False),
+    "ScheduleBody.timezone": ("The IANA time zone of `cron`. Default: UTC.", "Europe/Berlin"),
+    "ScheduleBody.email": (
+        "What to send: as for `POST /v1/emails`, without times. A template is filled at each fire, in its newest "
+        "version unless one is named.",
+    ),
+    "ScheduleRecord.timezone": ("The IANA time zone of `cron`.", "Europe/Berlin"),
+    "ScheduleRecord.email": (
+        "What it sends. Attachments are named by their SHA-256.",
+        {"from": "shop@example.com", "to": "ann@example.org", "subject": "Good morning", "text": "Orders wait."},
+    ),
+    "ScheduleRecord.status": ("Whether it sends.", "active"),
+    "next_fires": ("When it sends next (UTC), at most five times; none while it is paused.", [_TIME]),
+    "last_slot": ("The slot up to which all are done with (UTC); null before the first.", None),
+    "last_fired_at": ("When it last made an e-mail, or failed to (UTC); null before the first slot.", None),
+    "last_email_id": ("The e-mail that its last slot made; null if it made none.", None),
+    "ScheduleRecord.last_error": ("Why its last slot made no e-mail; null if it made one.", None),
     # Lists
     "has_more": ("Whether there are more in that direction.",),
     "data": ("What was found, in order.",),
