@@ -20,6 +20,8 @@ from service.outbox import Outbox, mail_queue
 from service.recurring.schedules import Schedules
 from service.routes import ROUTES
 from service.routes.access import AccessLog
+from service.routes.emails.reading import most_of_bodies
+from service.routes.memory import BodyMemory
 from service.routes.problems import EXCEPTION_HANDLERS
 from service.routes.state import AppState
 from service.settings import Settings
@@ -105,7 +107,7 @@ def create_app(state: AppState) -> Starlette:
 
     app = Starlette(
         routes=ROUTES,
-        middleware=[Middleware(AccessLog)],
+        middleware=[Middleware(AccessLog), Middleware(BodyMemory, most_of_bodies(state["settings"]))],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=lifespan,
     )

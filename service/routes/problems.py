@@ -17,6 +17,7 @@ from service.email.record import Status
 from service.email.strict_json import InvalidJson
 from service.routes.body import BodyTooLarge, UnsupportedMedia
 from service.routes.emails.idempotency import KeyInUse
+from service.routes.memory import Crowded
 from service.routes.refusals import Forbidden, NotAllowed, TooManyRequests, Unauthorized
 from service.routes.reply import problem
 from service.store.errors import EmailNotFound, KeyReused, StoreDamaged, StoreUnavailable
@@ -108,6 +109,11 @@ def _too_large(request: Request, error: Exception) -> Response:
     return problem(413, "body_too_large", str(error), headers=headers)
 
 
+def _crowded(_request: Request, _error: Exception) -> Response:
+    detail = "Nothing was done: too many large requests are being read; try again in a moment."
+    return problem(503, "crowded", detail, headers={"Retry-After": "1"})
+
+
 def _unsupported(_request: Request, error: Exception) -> Response:
     return problem(415, "unsupported_media_type", str(error), headers={"Accept-Post": "application/json"})
 
@@ -181,6 +187,7 @@ EXCEPTION_HANDLERS: dict[type[Exception], ExceptionHandler] = {
     TooManyWebhooks: _too_many_webhooks,
     BodyTooLarge: _too_large,
     UnsupportedMedia: _unsupported,
+    Crowded: _crowded,
     StoreUnavailable: _unavailable,
     StoreDamaged: _damaged,
     ClientDisconnect: _went_away,

@@ -21,12 +21,18 @@ from service.store.errors import EmailNotFound
 T = TypeVar("T")
 
 _BESIDES = 1024 * 1024  # octets of a request beyond the attachments in it
+_BODIES = 128 * 1024 * 1024
 _SMALL = 64 * 1024  # octets of a body that are read on the event loop, in about a millisecond
 
 
 def most_of_body(settings: Settings) -> int:
     """Octets that a request with e-mails in it may have: a largest message in base64, and what goes with it."""
     return settings.max_message * 4 // 3 + _BESIDES
+
+
+def most_of_bodies(settings: Settings) -> int:
+    """Octets that all large bodies in memory may have together: three of the largest, or many smaller ones."""
+    return max(_BODIES, 3 * most_of_body(settings))
 
 
 async def read_large_json(request: Request) -> bytes:
