@@ -1,0 +1,48 @@
+"""Schedules with the whole worker: e-mails arrive, one for each slot, though queue and workers come and go."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from service.email.record import Status
+from service.outbox import mail_queue
+from service.recurring.definition import Definition
+from service.recurring.schedules import Schedules
+from service.store.listing import Filter
+from service.store.store import Store
+from tests.asking import ask_server
+from tests.integration.recurring import EMAIL
+from tests.integration.test_dispatch_worker import a_bench, a_worker
+from tests.smtpd import SmtpServer
+
+EVERY_SECOND = Definition(None, 1, "UTC", "all", EMAIL)
+
+
+async def test_every_second_is_one_email_through_losses_and_restarts(tmp_path: Path) -> None:
+    """Two workers, then a queue that is emptied under them, then two new ones: no second is left out or sent twice."""
+    async with SmtpServer() as server, a_bench(tmp_path, server) as bench, mail_queue(bench.settings) as queue:
+        schedules = Schedules(bench.store, queue, bench.outbox)
+        await schedules.put("tick", EVERY_SECOND)
+        async with a_worker(bench.settings), a_worker(bench.settings):
+            await server.wait_for(2)
+            await ask_server(queue, "FLUSHALL")
+            await server.wait_for(len(server.received) + 2)
+        async with a_worker(bench.settings), a_worker(bench.settings):
+            await server.wait_for(len(server.received) + 2)
+            await ask_server(queue, "FLUSHALL")
+            await server.wait_for(len(server.received) + 2)
+            await schedules.pause("tick")
+        await schedules.close()
+        slots = _slots(bench.store)
+        assert slots == [slots[0] + n * timedelta(seconds=1) for n in range(len(slots))]
+        emails = bench.store.page(Filter(), 1_000).data
+        assert len(emails) == len(slots) >= 8
+        sent = [email.content.message_id for email in emails if email.state.status is Status.COMPLETED]
+        assert sorted(message.message_id for message in server.received) == sorted(sent)
+
+
+def _slots(store: Store) -> list[datetime]:
+    """Those that were fired, in order of their time."""
+    fired = [one.data["slot"] for one in store.read_events(0, 10_000).events if one.type == "schedule.fired"]
+    return sorted(datetime.fromisoformat(slot) for slot in fired)
