@@ -19,15 +19,15 @@ JSON = {"content-type": "application/json"}
 
 @pytest.fixture
 async def api(tmp_path: Path, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
-    """The API on an empty store, with memory for three requests of the largest kind, of 5 MiB and a third."""
+    """The API on an empty store, with memory for 19 MiB of large bodies."""
     monkeypatch.setattr(reading, "_BODIES", 0)
-    async with running(tmp_path / "data", queue, max_message=str(10 * MIB)) as api:
+    async with running(tmp_path / "data", queue, max_message=str(4 * MIB)) as api:
         yield api
 
 
 async def test_memory_for_bodies_is_bounded(api: Api) -> None:
     """While others hold all of it a large request gets 503 and a small one passes; afterwards there is room again."""
-    body = json.dumps(LEAST | {"text": ("x" * 63 + "\n") * (9 * MIB // 64)}).encode()
+    body = json.dumps(LEAST | {"text": ("x" * 63 + "\n") * (3 * MIB // 64)}).encode()
     go_on = asyncio.Event()
     waiting = 0
 
@@ -38,13 +38,13 @@ async def test_memory_for_bodies_is_bounded(api: Api) -> None:
         await go_on.wait()
         yield body[-1:]
 
-    held = [asyncio.create_task(api.http.post("/v1/emails", content=slowly(), headers=JSON)) for _ in range(5)]
-    while waiting < 5:  # noqa: ASYNC110 - a client tells nobody
+    held = [asyncio.create_task(api.http.post("/v1/emails", content=slowly(), headers=JSON)) for _ in range(9)]
+    while waiting < 9:  # noqa: ASYNC110 - a client tells nobody
         await asyncio.sleep(0)
     refused = await api.http.post("/v1/emails", content=body, headers=JSON)
     assert problem(refused) == (503, "crowded")
     assert refused.headers["retry-after"] == "1"
     await api.accept()
     go_on.set()
-    assert [(await task).status_code for task in held] == [201] * 5
+    assert [(await task).status_code for task in held] == [201] * 9
     assert (await api.http.post("/v1/emails", content=body, headers=JSON)).status_code == 201
