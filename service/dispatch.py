@@ -14,14 +14,15 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import zqueue
 from service.email import jobs, life
 from service.email.life import FROZEN, OnUnknown, StaleRun, WrongState
 from service.email.record import FINAL, Change, Email, Ending, Outcome, Reply, Status
-from service.mailer import mime
-from service.mailer.relay import Relay
+from service.mailer import addresses, mime
+from service.mailer.relays import Relays
 from service.mailer.smtp import Connection
 from service.store.errors import StoreUnavailable
 from service.store.store import Store
@@ -50,11 +51,12 @@ class Dispatch:
     def __init__(
         self,
         store: Store,
-        relay: Relay,
+        relays: Relays,
         *,
         now: Callable[[], datetime],
         backoff: zqueue.Backoff,
         on_unknown: OnUnknown = "retry",
+        return_path: str | None = None,
         frozen: timedelta = FROZEN,
         look_again: timedelta = LOOK_AGAIN,
         on_foreign: Callable[[ForeignJob], None] | None = None,
@@ -63,19 +65,21 @@ class Dispatch:
 
         Args:
             store: Holds the records.
-            relay: Takes the messages.
+            relays: Take the messages.
             now: The queue's time.
             backoff: The delays between counted attempts.
             on_unknown: What follows a transaction of which nobody knows whether it delivered.
+            return_path: The envelope sender of e-mails that name none; None for their own sender.
             frozen: How long a run of a living process may take.
             look_again: How long to wait before looking again, and before writing again.
             on_foreign: Called before a job of another store is refused.
         """
         self._store = store
-        self._relay = relay
+        self._relays = relays
         self._now = now
         self._backoff = backoff
         self._on_unknown: OnUnknown = on_unknown
+        self._return_path = return_path
         self._frozen = frozen
         self._look_again = look_again
         self._on_foreign = on_foreign
@@ -184,14 +188,14 @@ class Dispatch:
                 async with asyncio.timeout(min(max(left, 0.01), _LONGEST_WAIT)) as waiting:
                     self._waiting.add(waiting)
                     try:
-                        connection = await stack.enter_async_context(self._relay.connection())
+                        connection = await stack.enter_async_context(self._relays.connection(jobs.group_of(email)))
                     finally:
                         self._waiting.discard(waiting)
             except TimeoutError:
                 if self._stopping:
                     raise zqueue.Snooze(_AT_ONCE) from None
-                now = self._now()
-                await self._store.change(email.id, lambda it: life.expire(it, now=now))
+                now, trouble = self._now(), self._relays.trouble()
+                await self._store.change(email.id, lambda it: life.expire(it, now=now, trouble=trouble))
                 return
             attempt = asyncio.ensure_future(self._attempt(email, job, connection))
             self._attempts.add(attempt)
@@ -204,7 +208,7 @@ class Dispatch:
         since = asyncio.get_running_loop().time()
         now = self._time(job)
         date = email.state.date or now.replace(microsecond=0)
-        message = _build(email, date)
+        message = _build(email, date, self._return_path)
         digest = message.digest if isinstance(message, mime.Message) else ""
         run = (email.id, email.state.run + 1)
         if run in self._running:
@@ -266,10 +270,12 @@ class Dispatch:
         return True
 
 
-def _build(email: Email, date: datetime) -> mime.Message | Reply:
+def _build(email: Email, date: datetime, return_path: str | None) -> mime.Message | Reply:
     """The message, or the answer that stands for it where none can be built; what is accepted is checked for that."""
+    sender = email.content.envelope_from or return_path
     try:
-        return mime.build(email, date)
+        message = mime.build(email, date)
+        return message if sender is None else replace(message, sender=addresses.to_wire(sender))
     except ValueError as error:
         _log.exception("%s cannot be written as a message", email.id)
         return Reply(554, f"5.6.0 not a message: {error}")

@@ -19,8 +19,10 @@ from itertools import islice
 import zqueue
 from service.email import jobs, life
 from service.email.record import FINAL, Status
+from service.overdue import Overdue
 from service.store.errors import StoreError
 from service.store.store import Store, Unfinished
+from service.throttle import Throttle
 
 ROLE = "reconciler"
 EVERY = timedelta(seconds=2)
@@ -42,6 +44,8 @@ class Reconciler:
         store: Holds the records.
         queue: Carries them.
         now: The queue's time.
+        overdue: Is shown what waits, and gives up what waited too long.
+        throttle: Sets its limits in a queue that is new, or was emptied.
         also: What else is done when everything is looked at.
     """
 
@@ -51,11 +55,15 @@ class Reconciler:
         queue: zqueue.Queue,
         *,
         now: Callable[[], datetime],
+        overdue: Overdue | None = None,
+        throttle: Throttle | None = None,
         also: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
         self._store = store
         self._queue = queue
         self._now = now
+        self._overdue = overdue or Overdue(store)
+        self._throttle = throttle
         self._also = also
         self._incarnation: str | None = None
         self._full_at = 0.0
@@ -88,9 +96,15 @@ class Reconciler:
         """
         incarnation = await self._queue.incarnation()
         if incarnation == self._incarnation and time.monotonic() < self._full_at:
-            return await self._restore(self._store.due_before(self._now() + SOON, _SOON_AT_MOST))
+            restored = await self._restore(self._store.due_before(self._now() + SOON, _SOON_AT_MOST))
+            await self._overdue.give_up(self._now())
+            return restored
+        if self._throttle is not None and incarnation != self._incarnation:
+            await self._throttle.apply()
+        self._overdue.begin()
         restored = await self._restore(self._store.unfinished())
         await self._fail_poison()
+        await self._overdue.give_up(self._now())
         for each in self._also:
             await each()
         self._incarnation = incarnation
@@ -102,6 +116,7 @@ class Reconciler:
         restored = 0
         each = iter(waiting)
         while chunk := list(islice(each, _CHUNK)):
+            self._overdue.note(chunk, self._now())
             missing = set(await self._queue.missing([email.job_id for email in chunk]))
             lost = [email for email in chunk if email.job_id in missing and self._needs_job(email)]
             if lost:
@@ -119,7 +134,9 @@ class Reconciler:
 
     def _job(self, email: Unfinished) -> zqueue.NewJob:
         at = None if email.status is Status.SENDING else email.due
-        return zqueue.NewJob(jobs.payload(self._store.id), id=email.job_id, at=at)
+        record = self._store.get(email.id)
+        group = None if record is None else jobs.group_of(record)
+        return zqueue.NewJob(jobs.payload(self._store.id), id=email.job_id, at=at, group=group)
 
     async def _fail_poison(self) -> None:
         """Fail the e-mails whose jobs are dead."""

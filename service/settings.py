@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,6 +27,7 @@ JITTER = 0.1
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "embedded")
 _LONGEST_DELAY = 30 * 86_400
 _DELAYS = 20
+_SEVERAL = re.compile(r"[\s,]+(?=smtps?://)")  # a comma alone may be part of a password
 _SCOPES = ("send", "read", "admin")
 
 
@@ -48,7 +50,9 @@ class Settings(BaseSettings):
         None, description=f"a URL that starts with one of {', '.join(f'{name}://' for name in _REDIS_SCHEMES)}"
     )
     smtp_url: SecretStr | None = Field(
-        None, description="a URL such as smtp://user:password@host:587?tls=starttls (or tls=implicit, tls=none)"
+        None,
+        description="a URL such as smtp://user:password@host:587?tls=starttls (or tls=implicit, tls=none), "
+        "or several of them, the preferred one first",
     )
     host: str = Field("127.0.0.1", description="the address to listen on, such as 127.0.0.1", min_length=1)
     port: int = Field(8000, description="a port from 0 to 65535 (0: any free one)", ge=0, le=65535)
@@ -68,6 +72,14 @@ class Settings(BaseSettings):
         None,
         description="the host name to greet relays with, such as mail.example.com",
         pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$",
+    )
+    return_path: str | None = Field(None, description="an address such as bounces@example.com")
+    domain_concurrency: int = Field(
+        10, description="a number of e-mails to one domain on their way at once, from 1 to 10000", ge=1, le=10_000
+    )
+    rate_limits: Annotated[dict[str, Rate], NoDecode] = Field(
+        {},
+        description="how many e-mails may leave, all together (*) or to a domain, such as *=50/s,example.com=10/m",
     )
     max_retries: int = Field(3, description="a number of attempts after the first, from 0 to 100", ge=0, le=100)
     retry_delays: Annotated[tuple[float, ...], NoDecode] = Field(
@@ -115,6 +127,11 @@ class Settings(BaseSettings):
     def _api_rate(cls, value: object) -> object:
         return rates.parse_named(value, _SCOPES) if isinstance(value, str) else value
 
+    @field_validator("rate_limits", mode="before")
+    @classmethod
+    def _rate_limits(cls, value: object) -> object:
+        return rates.parse_domains(value) if isinstance(value, str) else value
+
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, value: SecretStr | None) -> SecretStr | None:
@@ -125,10 +142,20 @@ class Settings(BaseSettings):
     @field_validator("smtp_url")
     @classmethod
     def _smtp(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            parts = urlsplit(value.get_secret_value())
+        for url in [] if value is None else _SEVERAL.split(value.get_secret_value().strip()):
+            parts = urlsplit(url)
             if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.port == 0:
                 raise ValueError("not an SMTP URL")
+        return value
+
+    @field_validator("return_path")
+    @classmethod
+    def _bare_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                validate_email(value, check_deliverability=False)
+            except EmailNotValidError as error:
+                raise ValueError("not an address") from error
         return value
 
     @field_validator("default_from")
@@ -151,20 +178,20 @@ class Settings(BaseSettings):
         return f"embedded://{self.data_dir / 'valkey'}"
 
     @property
-    def relay_url(self) -> str:
-        """Where e-mails are sent: `smtp_url`, or the catch-all inbox of this machine. May hold a password.
+    def relay_urls(self) -> list[str]:
+        """Where e-mails are sent: `smtp_url`, or the catch-all inbox of this machine. May hold passwords.
 
         Raises:
             SettingsError: It is the inbox, and nobody said which port that got.
         """
         if self.smtp_url is not None:
-            return self.smtp_url.get_secret_value()
+            return _SEVERAL.split(self.smtp_url.get_secret_value().strip())
         if not self.inbox_port:
             raise SettingsError(
                 f"{PREFIX}INBOX_PORT=0 does not say where the inbox is; only `up`, which starts it, knows: "
                 f"set {PREFIX}INBOX_PORT to its port, or {PREFIX}SMTP_URL"
             )
-        return f"smtp://127.0.0.1:{self.inbox_port}?tls=none"
+        return [f"smtp://127.0.0.1:{self.inbox_port}?tls=none"]
 
     @property
     def backoff(self) -> Backoff:

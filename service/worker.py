@@ -10,8 +10,10 @@ from datetime import timedelta
 import zqueue
 from service.dispatch import Dispatch
 from service.mailer.relay import Relay
+from service.mailer.relays import Relays
 from service.mailer.target import Target
 from service.outbox import Outbox, mail_queue
+from service.overdue import Overdue
 from service.reconcile import Reconciler
 from service.recurring.definition import TASK
 from service.recurring.fires import Fires
@@ -20,6 +22,7 @@ from service.settings import Settings
 from service.store.store import Store
 from service.templating.library import Library
 from service.templating.renderer import Renderer
+from service.throttle import Throttle
 from service.webhooks.crew import Crew
 
 MAX_DELIVERIES = 20
@@ -54,14 +57,20 @@ async def run(settings: Settings, stop: asyncio.Event, *, lease: timedelta = LEA
         fate = _Fate(stop)
         store = await Store.open(settings.data_dir, now=queue.now, min_free=settings.min_free, on_dead=fate.seal)
         stack.push_async_callback(store.close)
-        relay = Relay(Target.of(settings), connections=settings.smtp_connections, ehlo=settings.ehlo_hostname)
-        stack.push_async_callback(relay.close)
+        relays = Relays(
+            [
+                Relay(target, connections=settings.smtp_connections, ehlo=settings.ehlo_hostname)
+                for target in Target.all_of(settings)
+            ]
+        )
+        stack.push_async_callback(relays.close)
         dispatch = Dispatch(
             store,
-            relay,
+            relays,
             now=queue.now,
             backoff=settings.backoff,
             on_unknown=settings.on_unknown,
+            return_path=settings.return_path,
             on_foreign=fate.seal,
         )
         stack.push_async_callback(dispatch.finish, LAST_WORDS)
@@ -73,9 +82,18 @@ async def run(settings: Settings, stop: asyncio.Event, *, lease: timedelta = LEA
             drain=drain,
             max_deliveries=MAX_DELIVERIES,
         )
-        _log.info("sending through %s, %d e-mails at once", relay.target, settings.concurrency)
+        through = ", ".join(one.address for one in relays.health())
+        _log.info("sending through %s, %d e-mails at once", through, settings.concurrency)
         hooks = await stack.enter_async_context(Crew.opened(settings, store, lease=lease, on_foreign=fate.seal))
-        reconciler = Reconciler(store, queue, now=queue.now, also=[Upkeep(store, queue).all])
+        throttle = Throttle(store, queue, rates=settings.rate_limits, domain_concurrency=settings.domain_concurrency)
+        reconciler = Reconciler(
+            store,
+            queue,
+            now=queue.now,
+            overdue=Overdue(store, trouble=relays.trouble),
+            throttle=throttle,
+            also=[Upkeep(store, queue).all],
+        )
         await _work(worker, dispatch, reconciler, hooks, fate)
     if fate.error is not None:
         raise fate.error

@@ -121,6 +121,8 @@ def state_to_json(state: State) -> Json:
         moment = getattr(state, name)
         if moment is not None:
             document[name] = to_z(moment)
+    if state.deferrals:
+        document["deferrals"] = state.deferrals
     return document
 
 
@@ -142,6 +144,7 @@ def state_from_json(document: Json) -> State:
         last_error=document.get("last_error"),
         by=document.get("by"),
         digest=document.get("digest"),
+        deferrals=document.get("deferrals", 0),
         **moments,
     )
 

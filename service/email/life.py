@@ -147,14 +147,20 @@ def requeue(email: Email, *, now: datetime, backoff: Backoff) -> Change | None:
         ),
         gen=state.gen + 1,
         attempts=0,
+        deferrals=0,
         next_attempt_at=now,
         retry_until=max(state.retry_until, default_retry_until(now, state.max_retries, backoff)),
     )
     return Change("email.requeued", again, detail={"next_attempt_at": to_z(now)})
 
 
-def expire(email: Email, *, now: datetime) -> Change | None:
+def expire(email: Email, *, now: datetime, trouble: str | None = None) -> Change | None:
     """Give up an e-mail whose `retry_until` has passed; None while it has not.
+
+    Args:
+        email: The record under the lock.
+        now: The queue's time.
+        trouble: What it waited for, in one sentence; None where it is not known to have waited for anything.
 
     Raises:
         WrongState: It is not waiting to be sent.
@@ -165,7 +171,7 @@ def expire(email: Email, *, now: datetime) -> Change | None:
         return None
     unknown = still_to_try(email) if email.state.reason == "unknown" else ()
     state = replace(email.state, recipients=outcomes.give_up(email.state.recipients, unknown=unknown))
-    error = state.last_error or f"not sent by {to_z(state.retry_until)}"
+    error = trouble or state.last_error or f"not sent by {to_z(state.retry_until)}"
     return steps.finish(replace(state, last_error=error), "expired", {"error": error})
 
 
@@ -247,14 +253,15 @@ def settle(
     """
     state = _running(email, run)
     if outcome.ending is Ending.TROUBLE:
-        # Every uncounted run so far makes the next wait longer, up to the cap; the relay's breaker guards the rest.
-        delay = _DEFERRAL.delay(max(1, state.run - state.attempts), rng)
+        # Each such run in a row makes the next wait longer, up to the cap; the relay's breaker guards the rest.
+        state = replace(state, deferrals=state.deferrals + 1)
+        delay = _DEFERRAL.delay(state.deferrals, rng)
         error = outcome.error or "the relay failed"
         return steps.again(state, "email.deferred", now + delay, "relay", error, {})
     recipients = outcomes.apply(state.recipients, outcome)
     said = outcomes.to_json(outcome)
     words = outcome.error or outcomes.last_words(outcome)
-    state = replace(state, recipients=recipients, attempts=state.attempts + 1, last_error=words)
+    state = replace(state, recipients=recipients, attempts=state.attempts + 1, last_error=words, deferrals=0)
     if not any(one.status is RecipientStatus.PENDING for one in recipients):
         return steps.finish(state, "refused", said)
     unknown = outcome.ending is Ending.UNKNOWN

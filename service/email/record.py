@@ -111,6 +111,7 @@ class State:
         date: The ``Date`` header, chosen by the first run and kept by every later one.
         digest: SHA-256 of the MIME bytes of the last run, hex.
         last_error: One sentence: what the server, the relay or the worker said last.
+        deferrals: Runs in a row that came to nothing by trouble with the relay; the next one waits the longer.
     """
 
     status: Status
@@ -128,6 +129,7 @@ class State:
     sending_since: datetime | None = None
     date: datetime | None = None
     digest: str | None = None
+    deferrals: int = 0
 
 
 @dataclass(frozen=True, slots=True)

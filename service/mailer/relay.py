@@ -1,21 +1,22 @@
-"""A relay as its users see it: wait for a connection, use it, give it back."""
+"""One relay: its pooled connections, how many of them are taken and by whom, and its breaker."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections import Counter
 from dataclasses import dataclass
 
 from service.mailer.breaker import Breaker
-from service.mailer.smtp import Connection, RelayTrouble, Timeouts
+from service.mailer.smtp import Connection, Kind, Timeouts
 from service.mailer.target import Target
 
 MOST_MESSAGES = 100
 """Transactions on one connection before it is replaced."""
 IDLE = 30.0
 """Seconds an unused connection stays open."""
+MOST_LOST = 5
+"""Connections lost in the middle of a message, one after the other, that are no longer put down to the messages."""
 
 _log = logging.getLogger(__name__)
 
@@ -25,20 +26,31 @@ class Health:
     """How a relay is doing.
 
     Attributes:
-        ok: Whether mail flows.
+        address: ``host:port``.
+        state: ``ok`` while mail flows, else the `Kind` of its trouble.
         error: Its last trouble in one sentence, without secrets; None while it is ok.
         probe_in: Seconds to the next probe while it is not ok; None while it is, or a probe is out.
         connections: Open connections, in use or idle.
     """
 
-    ok: bool
+    address: str
+    state: str
     error: str | None
     probe_in: float | None
     connections: int
 
+    @property
+    def ok(self) -> bool:
+        """Whether mail flows."""
+        return self.state == "ok"
+
 
 class Relay:
-    """One relay: its pooled connections behind its breaker."""
+    """One relay. `service.mailer.relays` decides who gets its connections.
+
+    Of its connections one group of e-mails gets three quarters at most, so that a domain that answers slowly leaves
+    some to the others.
+    """
 
     def __init__(
         self,
@@ -61,41 +73,101 @@ class Relay:
             idle: Seconds an unused connection stays open.
         """
         self.target = target
+        self.breaker = breaker or Breaker()
+        self._kind = Kind.UNREACHABLE
         self._ehlo = ehlo
         self._timeouts = timeouts or Timeouts()
-        self._breaker = breaker or Breaker()
         self._idle_for = idle
-        self._slots = asyncio.Semaphore(connections)
+        self._most = connections
+        self._most_of_one = max(1, connections - connections // 4)
+        self._taken: Counter[str] = Counter()
+        self._lost = 0
         self._idle: dict[Connection, asyncio.TimerHandle] = {}  # the last one given back is the next one used
         self._in_use = 0
         self._closed = False
         self._closing: set[asyncio.Task[None]] = set()
-        self._changed = asyncio.Event()
 
-    @contextlib.asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """A connection that is ready for a transaction, for the time of the block.
+    @property
+    def is_full(self) -> bool:
+        """Whether all of its connections are taken."""
+        return self._taken.total() >= self._most
 
-        Waits for a free one and for the relay to work, however long that takes: callers bound it.
+    def has_room(self, group: str) -> bool:
+        """Whether e-mails of *group* may take another connection."""
+        return not self.is_full and self._taken[group] < self._most_of_one
+
+    def take(self, group: str) -> bool:
+        """Take the place of a connection, where there is room and the breaker lets one through.
+
+        Returns:
+            Whether the caller is the breaker's probe.
         """
-        async with self._slots:
-            connection, probe = await self._ready()
-            carried = connection.carried
-            self._in_use += 1
+        self.breaker.enter()
+        self._taken[group] += 1
+        return not self.breaker.is_closed
+
+    def leave(self, group: str) -> None:
+        """Give the place back."""
+        self._taken -= Counter({group: 1})
+
+    async def connect(self) -> Connection:
+        """An idle connection that still answers, else a new one.
+
+        Raises:
+            RelayTrouble: There is none to be had.
+        """
+        while self._idle:
+            connection, timer = self._idle.popitem()
+            timer.cancel()
             try:
-                yield connection
-            finally:
-                self._in_use -= 1
-                self._learn(connection, probe=probe, used=connection.carried > carried)
-                self._keep(connection)
+                if await connection.reset():
+                    break
+            except BaseException:
+                connection.abort()
+                raise
+        else:
+            connection = await Connection.open(self.target, ehlo=self._ehlo, timeouts=self._timeouts)
+        self._in_use += 1
+        return connection
+
+    def give_back(self, connection: Connection, *, used: bool, probe: bool) -> None:
+        """Keep *connection* for the next message, or close it, and learn from how it went.
+
+        A connection that is lost within a transaction may be the message's fault; many in a row are not.
+        """
+        self._in_use -= 1
+        lost = used and not connection.is_open
+        if used:
+            self._lost = self._lost + 1 if lost else 0
+        if connection.trouble is not None:
+            text, kind = connection.trouble
+            self.fail(f"{self.target}: {text}", kind, probe=probe)
+        elif lost and (probe or self._lost >= MOST_LOST):
+            words = f"{self.target}: connections are lost in the middle of messages, {self._lost} in a row"
+            self.fail(words, Kind.DROPPING, probe=probe)
+        elif used and not lost:
+            if not self.breaker.is_closed:
+                _log.info("relay %s works again", self.target)
+            self.breaker.succeeded()
+        elif probe:
+            self.breaker.abandoned()
+        self._keep(connection)
+
+    def fail(self, text: str, kind: Kind, *, probe: bool) -> None:
+        """Leave this relay alone for a while, because of what *text* says."""
+        if self.breaker.is_closed or probe:
+            _log.warning("relay %s (%s)", text, kind)
+        self._kind = kind
+        self.breaker.failed(text, probe=probe)
 
     def health(self) -> Health:
         """How the relay is doing now."""
-        wait = self._breaker.wait()
+        wait = self.breaker.wait()
         return Health(
-            ok=self._breaker.is_closed,
-            error=self._breaker.error,
-            probe_in=wait if not self._breaker.is_closed and wait != float("inf") else None,
+            address=str(self.target),
+            state="ok" if self.breaker.is_closed else str(self._kind),
+            error=self.breaker.error,
+            probe_in=wait if not self.breaker.is_closed and wait != float("inf") else None,
             connections=self._in_use + len(self._idle),
         )
 
@@ -106,63 +178,6 @@ class Relay:
             self._retire(connection)
         while self._closing:
             await asyncio.wait(self._closing)
-
-    async def _ready(self) -> tuple[Connection, bool]:
-        """A connection, and whether it is the breaker's probe."""
-        while True:
-            probe = await self._admitted()
-            try:
-                return await self._connect(), probe
-            except RelayTrouble as trouble:
-                self._tell_failure(str(trouble), probe=probe)
-            except BaseException:
-                if probe:
-                    self._breaker.abandoned()
-                    self._wake()
-                raise
-
-    async def _admitted(self) -> bool:
-        """Wait for the breaker; whether the caller is its probe."""
-        while not self._breaker.enter():
-            wait = self._breaker.wait()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if wait == float("inf") else wait):
-                    await self._changed.wait()
-        return not self._breaker.is_closed
-
-    async def _connect(self) -> Connection:
-        """An idle connection that still answers, else a new one."""
-        while self._idle:
-            connection, timer = self._idle.popitem()
-            timer.cancel()
-            try:
-                if await connection.reset():
-                    return connection
-            except BaseException:
-                connection.abort()
-                raise
-        return await Connection.open(self.target, ehlo=self._ehlo, timeouts=self._timeouts)
-
-    def _learn(self, connection: Connection, *, probe: bool, used: bool) -> None:
-        """What a connection given back says about the relay; a drop within a transaction may be the message's fault."""
-        if connection.trouble:
-            self._tell_failure(f"{self.target}: {connection.trouble}", probe=probe)
-        elif probe or (used and connection.is_open):
-            if not self._breaker.is_closed:
-                _log.info("relay %s works again", self.target)
-            self._breaker.succeeded()
-            self._wake()
-
-    def _tell_failure(self, error: str, *, probe: bool) -> None:
-        if self._breaker.is_closed or probe:
-            _log.warning("relay %s", error)
-        self._breaker.failed(error, probe=probe)
-        self._wake()
-
-    def _wake(self) -> None:
-        """Let everybody who waits for the breaker look again."""
-        self._changed.set()
-        self._changed = asyncio.Event()
 
     def _keep(self, connection: Connection) -> None:
         if not connection.is_open:

@@ -51,18 +51,24 @@ class Target:
 
     @classmethod
     def of(cls, settings: Settings) -> Target:
-        """Where *settings* want e-mails sent.
+        """The preferred one of `all_of`."""
+        return cls.all_of(settings)[0]
+
+    @classmethod
+    def all_of(cls, settings: Settings) -> list[Target]:
+        """Where *settings* want e-mails sent, the preferred relay first.
 
         Raises:
             SettingsError: They say so in a way that cannot be used; the message names the key and holds no secret.
         """
         try:
-            target = cls.parse(settings.relay_url)
+            targets = [cls.parse(url) for url in settings.relay_urls]
         except ValueError as error:
             raise SettingsError(f"{PREFIX}SMTP_URL cannot be used: {error}") from None
-        if target.ca is not None and not Path(target.ca).is_file():
-            raise SettingsError(f"{PREFIX}SMTP_URL cannot be used: ca={target.ca} is not a file")
-        return target
+        for target in targets:
+            if target.ca is not None and not Path(target.ca).is_file():
+                raise SettingsError(f"{PREFIX}SMTP_URL cannot be used: ca={target.ca} is not a file")
+        return targets
 
     @classmethod
     def parse(cls, url: str) -> Target:

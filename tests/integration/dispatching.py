@@ -13,7 +13,8 @@ from service.dispatch import Dispatch
 from service.email import ids, jobs, life
 from service.email.record import Content, Email, Status
 from service.mailer.breaker import Breaker
-from service.mailer.relay import Relay
+from service.mailer.relay import Health, Relay
+from service.mailer.relays import Relays
 from service.mailer.smtp import Timeouts
 from service.mailer.target import Target
 from service.store.store import Store
@@ -48,10 +49,10 @@ def an_email(at: datetime = START, *, max_retries: int = 3, **content: Any) -> E
 class World:
     """A store, a server, a handler, and a clock that stands still."""
 
-    def __init__(self, store: Store, server: SmtpServer, relay: Relay) -> None:
+    def __init__(self, store: Store, server: SmtpServer, relays: Relays) -> None:
         self.store = store
         self.server = server
-        self.relay = relay
+        self.relays = relays
         self.now = START
         self.dispatch = self.a_dispatch()
 
@@ -59,13 +60,18 @@ class World:
         """Another handler over the same store and relay."""
         return Dispatch(
             self.store,
-            self.relay,
+            self.relays,
             now=lambda: self.now,
             backoff=BACKOFF,
             on_unknown=on_unknown,
             look_again=timedelta(milliseconds=20),
             **options,
         )
+
+    @property
+    def health(self) -> Health:
+        """How the relay is doing."""
+        return self.relays.health()[0]
 
     async def accept(self, *, max_retries: int = 3, at: datetime = START, **content: Any) -> Email:
         """A new e-mail to Ann and Bob."""
@@ -111,22 +117,27 @@ class World:
         return [event.type for event in self.store.events(email.id)]
 
 
+def a_relay(server: SmtpServer, *, connections: int = 4) -> Relay:
+    """The relay that *server* is, with a breaker that probes soon."""
+    return Relay(
+        Target.parse(server.url()),
+        connections=connections,
+        ehlo="test",
+        timeouts=Timeouts(command=5, data=5, block=5, dot=5, quit=1),
+        breaker=Breaker(first=0.02, longest=0.1),
+    )
+
+
 @contextlib.asynccontextmanager
 async def a_world(directory: Path, script: Script | None = None, *, connections: int = 4) -> AsyncIterator[World]:
     """Everything a handler needs, on real files and a real connection."""
     store = await Store.open(directory, now=lambda: START, min_free=0)
     try:
         async with SmtpServer(script) as server:
-            relay = Relay(
-                Target.parse(server.url()),
-                connections=connections,
-                ehlo="test",
-                timeouts=Timeouts(command=5, data=5, block=5, dot=5, quit=1),
-                breaker=Breaker(first=0.02, longest=0.1),
-            )
+            relays = Relays([a_relay(server, connections=connections)])
             try:
-                yield World(store, server, relay)
+                yield World(store, server, relays)
             finally:
-                await relay.close()
+                await relays.close()
     finally:
         await store.close()

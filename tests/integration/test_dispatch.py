@@ -164,7 +164,7 @@ async def test_cancelled_while_waiting_for_the_relay(tmp_path: Path) -> None:
         await world.server.stop()
         email = await world.accept()
         handling = asyncio.create_task(world.handle(email))
-        await wait_until(lambda: not world.relay.health().ok)
+        await wait_until(lambda: not world.health.ok)
         await world.store.change(email.id, life.cancel)
         await world.server.start()
         assert await handling is None
@@ -179,7 +179,7 @@ async def test_expires_while_the_relay_is_away(tmp_path: Path) -> None:
         email = await world.accept()
         world.now = email.state.retry_until - timedelta(milliseconds=50)
         handling = asyncio.create_task(world.handle(email))
-        await wait_until(lambda: not world.relay.health().ok)
+        await wait_until(lambda: not world.health.ok)
         world.now = email.state.retry_until + timedelta(milliseconds=1)
         assert await handling is None
         state = world.read(email).state

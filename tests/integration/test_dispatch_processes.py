@@ -39,7 +39,7 @@ async def a_process(settings: Settings) -> AsyncIterator[Process]:
     own = {
         "SERVICE_DATA_DIR": str(settings.data_dir),
         "SERVICE_REDIS_URL": settings.queue_url,
-        "SERVICE_SMTP_URL": settings.relay_url,
+        "SERVICE_SMTP_URL": settings.relay_urls[0],
         "SERVICE_MIN_FREE": "0",
         "PYTHONPATH": str(ROOT),
     }

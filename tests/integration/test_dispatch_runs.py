@@ -105,7 +105,7 @@ async def test_cancellation_waits_for_the_outcome(tmp_path: Path) -> None:
         with pytest.raises(asyncio.CancelledError):
             await handling
         assert world.read(email).state.status is Status.COMPLETED
-        assert world.relay.health().connections == 1
+        assert world.health.connections == 1
         assert await world.live(await world.accept()) == [(Status.COMPLETED, None)]
         assert world.server.sessions == 1
 

@@ -16,91 +16,115 @@ import pytest
 from service.email.record import Ending
 from service.mailer.breaker import Breaker
 from service.mailer.relay import MOST_MESSAGES, Health, Relay
+from service.mailer.relays import Relays
 from service.mailer.smtp import Connection, RelayTrouble, Timeouts
 from service.mailer.target import Target
 from tests.conftest import wait_until
 from tests.smtpd import DROP, FREEZE, SmtpServer, reply
 
 DATA = b"Subject: x\r\n\r\nx\r\n"
-OK = Health(ok=True, error=None, probe_in=None, connections=0)
+
+
+class Pool:
+    """The connections to some servers, the preferred one first."""
+
+    def __init__(self, relays: list[Relay]) -> None:
+        self.relays = Relays(relays)
+
+    @property
+    def health(self) -> Health:
+        """How the first one is doing."""
+        return self.relays.health()[0]
+
+    @property
+    def states(self) -> list[str]:
+        """How all are doing."""
+        return [one.state for one in self.relays.health()]
+
+    async def send(self, group: str = "") -> Ending:
+        """One message."""
+        async with self.relays.connection(group) as connection:
+            return (await connection.send("from@example.com", ["ann@example.org"], DATA)).ending
 
 
 @contextlib.asynccontextmanager
-async def a_relay(
-    server: SmtpServer, *, connections: int = 2, first: float = 0.02, idle: float = 30
-) -> AsyncIterator[Relay]:
-    """A relay with a breaker that probes soon."""
-    relay = Relay(
-        Target.parse(server.url()),
-        connections=connections,
-        ehlo="test",
-        timeouts=Timeouts(command=5, reset=0.1, data=5, block=5, dot=5, quit=1),
-        breaker=Breaker(first=first, longest=0.2),
-        idle=idle,
+async def a_pool(
+    *servers: SmtpServer, connections: int = 2, first: float = 0.02, idle: float = 30
+) -> AsyncIterator[Pool]:
+    """Relays with breakers that probe soon."""
+    pool = Pool(
+        [
+            Relay(
+                Target.parse(server.url()),
+                connections=connections,
+                ehlo="test",
+                timeouts=Timeouts(command=5, reset=0.1, data=5, block=5, dot=5, quit=1),
+                breaker=Breaker(first=first, longest=max(first, 0.2)),
+                idle=idle,
+            )
+            for server in servers
+        ]
     )
     try:
-        yield relay
+        yield pool
     finally:
-        await relay.close()
-
-
-async def send(relay: Relay) -> Ending:
-    """One message through *relay*."""
-    async with relay.connection() as connection:
-        return (await connection.send("from@example.com", ["ann@example.org"], DATA)).ending
+        await pool.relays.close()
 
 
 async def test_connections_are_pooled() -> None:
     """Many messages at once share the few connections allowed, and each connection carries many."""
-    async with SmtpServer() as server, a_relay(server, connections=3) as relay:
-        endings = await asyncio.gather(*(send(relay) for _ in range(30)))
+    async with SmtpServer() as server, a_pool(server, connections=3) as pool:
+        endings = await asyncio.gather(*(pool.send() for _ in range(30)))
         assert (set(endings), server.sessions, len(server.received)) == ({Ending.ANSWERED}, 3, 30)
-        assert relay.health().connections == 3
-        await relay.close()
-        assert (relay.health().connections, server.commands.count("QUIT")) == (0, 3)
+        assert pool.health.connections == 3
+        await pool.relays.close()
+        assert (pool.health.connections, server.commands.count("QUIT")) == (0, 3)
 
 
 async def test_connection_is_replaced_after_its_share() -> None:
     """A connection says goodbye after its hundredth message, and the next message gets a new one."""
-    async with SmtpServer() as server, a_relay(server, connections=1) as relay:
+    async with SmtpServer() as server, a_pool(server, connections=1) as pool:
         for _ in range(MOST_MESSAGES + 1):
-            await send(relay)
+            await pool.send()
         assert server.sessions == 2
 
 
 async def test_idle_connection_is_closed() -> None:
     """A connection nobody uses says goodbye after its idle time."""
-    async with SmtpServer() as server, a_relay(server, idle=0.01) as relay:
-        await send(relay)
+    async with SmtpServer() as server, a_pool(server, idle=0.01) as pool:
+        await pool.send()
         await server.wait_for_command("QUIT")
-        assert relay.health() == OK
+        assert pool.health == Health(f"127.0.0.1:{server.port}", "ok", None, None, 0)
 
 
 async def test_connection_that_the_server_closed_is_replaced() -> None:
     """A pooled connection the server has closed, or fails at RSET, costs nothing but a new one."""
-    async with SmtpServer({"rset": [DROP, reply(421, "idle too long")]}) as server, a_relay(server) as relay:
-        assert [await send(relay) for _ in range(3)] == [Ending.ANSWERED] * 3
-        assert (server.sessions, relay.health().ok) == (3, True)
+    async with SmtpServer({"rset": [DROP, reply(421, "idle too long")]}) as server, a_pool(server) as pool:
+        assert [await pool.send() for _ in range(3)] == [Ending.ANSWERED] * 3
+        assert (server.sessions, pool.health.ok) == (3, True)
 
 
 async def test_waits_until_the_relay_is_back() -> None:
     """While nobody listens everybody waits and nothing fails; once the relay is back all of it flows."""
-    async with SmtpServer() as server, a_relay(server) as relay:
+    async with SmtpServer() as server, a_pool(server) as pool:
         await server.stop()
-        waiting = [asyncio.create_task(send(relay)) for _ in range(5)]
-        await wait_until(lambda: not relay.health().ok)
-        health = relay.health()
+        waiting = [asyncio.create_task(pool.send()) for _ in range(5)]
+        await wait_until(lambda: not pool.health.ok)
+        health = pool.health
         assert health.connections == 0
-        assert (health.error or "").startswith(f"127.0.0.1:{server.port}: Error connecting")
+        assert (health.state, health.error) == (
+            "unreachable",
+            f"127.0.0.1:{server.port}: no connection: Connection refused",
+        )
         await server.start()
         assert await asyncio.gather(*waiting) == [Ending.ANSWERED] * 5
-        assert (relay.health().ok, relay.health().error) == (True, None)
+        assert (pool.health.ok, pool.health.error) == (True, None)
 
 
 async def test_one_probe_at_a_time() -> None:
     """While the relay fails, one connection at a time asks whether it works again, not all that wait."""
-    async with SmtpServer({"greeting": [reply(421, "busy")] * 4}) as server, a_relay(server, connections=8) as relay:
-        endings = await asyncio.gather(*(send(relay) for _ in range(8)))
+    async with SmtpServer({"greeting": [reply(421, "busy")] * 4}) as server, a_pool(server, connections=8) as pool:
+        endings = await asyncio.gather(*(pool.send() for _ in range(8)))
         assert endings == [Ending.ANSWERED] * 8
     # At most the first eight are refused before the breaker opens; the four refusals are shared among them.
     assert server.sessions <= 4 + 8
@@ -109,29 +133,29 @@ async def test_one_probe_at_a_time() -> None:
 @pytest.mark.parametrize("step", ["mail", "rcpt", "data", "dot"])
 async def test_421_within_a_transaction_opens_the_breaker(step: str) -> None:
     """The message ends as trouble, and the relay is left alone until a probe works."""
-    async with SmtpServer({step: [reply(421, "4.7.0 slow down")]}) as server, a_relay(server, first=0.1) as relay:
-        assert await send(relay) is Ending.TROUBLE
-        health = relay.health()
+    async with SmtpServer({step: [reply(421, "4.7.0 slow down")]}) as server, a_pool(server, first=0.1) as pool:
+        assert await pool.send() is Ending.TROUBLE
+        health = pool.health
         assert (health.ok, health.connections) == (False, 0)
         assert (health.error or "").startswith(f"127.0.0.1:{server.port}: the relay said 421 4.7.0 slow down")
         assert 0 < (health.probe_in or 0) <= 0.11
-        assert await send(relay) is Ending.ANSWERED
-        assert relay.health().ok
+        assert await pool.send() is Ending.ANSWERED
+        assert pool.health.ok
 
 
 async def test_drop_within_a_transaction_does_not() -> None:
     """A connection lost in the middle may be the message's fault: others go on at once."""
-    async with SmtpServer({"data": [DROP]}) as server, a_relay(server, first=3600) as relay:
-        assert [await send(relay), await send(relay)] == [Ending.TROUBLE, Ending.ANSWERED]
-        assert relay.health().ok
+    async with SmtpServer({"data": [DROP]}) as server, a_pool(server, first=3600) as pool:
+        assert [await pool.send(), await pool.send()] == [Ending.TROUBLE, Ending.ANSWERED]
+        assert pool.health.ok
 
 
 async def test_cancelled_waiter_gives_its_slot_back() -> None:
     """Who stops waiting, for a slot or for the breaker or as the probe, blocks nobody."""
-    async with SmtpServer() as server, a_relay(server, connections=1) as relay:
+    async with SmtpServer() as server, a_pool(server, connections=1) as pool:
         await server.stop()
-        waiting = [asyncio.create_task(send(relay)) for _ in range(3)]
-        await wait_until(lambda: not relay.health().ok)
+        waiting = [asyncio.create_task(pool.send()) for _ in range(3)]
+        await wait_until(lambda: not pool.health.ok)
         for task in waiting[:2]:
             task.cancel()
         await server.start()
@@ -201,8 +225,8 @@ async def test_login(certificate: Path) -> None:
 
 async def test_an_idle_connection_that_is_silent_is_replaced_soon() -> None:
     """A reset costs little to answer: where none comes, the next message goes over a new connection."""
-    async with SmtpServer({"rset": FREEZE}) as server, a_relay(server) as relay:
-        await send(relay)
+    async with SmtpServer({"rset": FREEZE}) as server, a_pool(server) as pool:
+        await pool.send()
         async with asyncio.timeout(4):
-            assert await send(relay) is Ending.ANSWERED
+            assert await pool.send() is Ending.ANSWERED
         assert server.sessions == 2

@@ -232,6 +232,18 @@ def test_relay_trouble_spends_no_attempt() -> None:
     assert delays == [5, 10, 20, 40, 80, 160, 300, 300]
 
 
+def test_deferrals_begin_anew() -> None:
+    """After an answer, or a retry by hand, the first deferral is a short one again."""
+    email = in_status(Status.RETRYING, run=30, attempts=1, deferrals=9)
+    assert settled(sending(email), answered(c=LATER)).state.deferrals == 0
+    failed = in_status(Status.FAILED, run=30, attempts=4, deferrals=9)
+    change = life.requeue(failed, now=NOW, backoff=BACKOFF)
+    assert change is not None
+    state = settled(sending(after(failed, change)), Outcome(Ending.TROUBLE, error="421 busy")).state
+    assert state.next_attempt_at is not None
+    assert (state.deferrals, round((state.next_attempt_at - NOW).total_seconds())) == (1, 5)
+
+
 def test_a_dot_without_answer_is_retried_and_counted() -> None:
     """With on_unknown=retry the e-mail is tried again for those of whom nothing is known."""
     outcome = Outcome(Ending.UNKNOWN, {"c@example.com": NEVER}, "no answer after the message")

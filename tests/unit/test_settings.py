@@ -40,6 +40,9 @@ def test_defaults_need_no_configuration(tmp_path: Path) -> None:
         "smtp_connections": 8,
         "default_from": None,
         "ehlo_hostname": None,
+        "return_path": None,
+        "domain_concurrency": 10,
+        "rate_limits": {},
         "max_retries": 3,
         "retry_delays": (60.0, 600.0, 3600.0),
         "on_unknown": "retry",
@@ -49,7 +52,7 @@ def test_defaults_need_no_configuration(tmp_path: Path) -> None:
         "min_free": 67_108_864,
     }
     assert settings.queue_url == f"embedded://{tmp_path}/data/valkey"
-    assert settings.relay_url == "smtp://127.0.0.1:1025?tls=none"
+    assert settings.relay_urls == ["smtp://127.0.0.1:1025?tls=none"]
 
 
 def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -108,6 +111,12 @@ def test_values_are_read_as_their_kind(monkeypatch: pytest.MonkeyPatch) -> None:
             ("SERVICE_API_RATE", text, "how many requests each API key may make")
             for text in ("100/s", "send=0/s", "send=1/w", "post=1/s", "send=1/s,send=2/s", "send=1e3/s")
         ),
+        *(
+            ("SERVICE_RATE_LIMITS", text, "how many e-mails may leave")
+            for text in ("50/s", "*=0/s", "*=1/w", "a b=1/s", "-=1/s", "*=1/s,*=2/s", "B.example=1/s,b.example=1/s")
+        ),
+        ("SERVICE_DOMAIN_CONCURRENCY", "0", "from 1 to 10000"),
+        ("SERVICE_RETURN_PATH", "Bounces <bounces@example.com>", "an address such as"),
         ("SERVICE_MIN_FREE", "much", "such as 64MiB"),
     ],
 )
@@ -131,6 +140,7 @@ def test_a_bad_value_names_its_key_and_what_is_allowed(
         ("SERVICE_SMTP_URL", "smtp://me:hunter2@"),
         ("SERVICE_SMTP_URL", "smtp://me:hunter2@mail.example.com:99999"),
         ("SERVICE_SMTP_URL", "smtp://me:hunter2@[::1"),
+        ("SERVICE_SMTP_URL", "smtp://mail.example.com, smtp://me:hunter2@"),
     ],
 )
 def test_a_bad_url_is_not_repeated(monkeypatch: pytest.MonkeyPatch, key: str, value: str) -> None:
@@ -150,14 +160,14 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVICE_REDIS_URL", "redis://:hunter2@db.example.com")
     settings = load()
     assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump()}"
-    assert settings.relay_url == "smtp://me:hunter2@mail.example.com"
+    assert settings.relay_urls == ["smtp://me:hunter2@mail.example.com"]
 
 
 def test_an_inbox_at_any_port_is_not_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
     """With INBOX_PORT=0 nobody but `up` knows where the inbox is; mail for it is not sent to port 25 instead."""
     monkeypatch.setenv("SERVICE_INBOX_PORT", "0")
     with pytest.raises(SettingsError, match="SERVICE_INBOX_PORT=0 does not say where the inbox is"):
-        Target.of(load())
+        Target.all_of(load())
 
 
 def test_every_bad_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,3 +200,21 @@ def test_loopback_is_recognised() -> None:
     """Names and addresses of the loopback, and nothing that only looks like them."""
     assert all(map(is_loopback, ["localhost", "LOCALHOST.", "127.0.0.1", "127.9.9.9", "::1", "[::1]"]))
     assert not any(map(is_loopback, ["", "0.0.0.0", "localhost.example.com", "127.0.0.1.example.com", "::2"]))
+
+
+def test_several_relays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """URLs may be separated by commas, blanks and lines; a comma in a password separates nothing."""
+    first, second, third = "smtp://me:a,b@one.example", "smtps://two.example", "smtp://three.example:2525"
+    monkeypatch.setenv("SERVICE_SMTP_URL", f" {first},{second},\n{third}")
+    assert load().relay_urls == [first, second, third]
+    assert [target.host for target in Target.all_of(load())] == ["one.example", "two.example", "three.example"]
+
+
+def test_rates_of_domains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Domains are named as people write them, and known as they are in a job's group."""
+    monkeypatch.setenv("SERVICE_RATE_LIMITS", "*=50/s, Example.com=10/m, bücher.example=1/h")
+    assert load().rate_limits == {
+        "*": Rate(50, 1),
+        "example.com": Rate(10, 60),
+        "xn--bcher-kva.example": Rate(1, 3600),
+    }

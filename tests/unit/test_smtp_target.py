@@ -66,4 +66,4 @@ def test_a_missing_authority_is_told_at_the_start() -> None:
     """A file that is not there is named at once, and not at each try to connect."""
     settings = Settings(_env_file=None, smtp_url="smtp://mail.example.com?ca=/nowhere/ca.pem")
     with pytest.raises(SettingsError, match=r"SERVICE_SMTP_URL cannot be used: ca=/nowhere/ca\.pem is not a file"):
-        Target.of(settings)
+        Target.all_of(settings)

@@ -1,6 +1,7 @@
 """The conversation with a relay. Only this package knows the SMTP client library."""
 
-from service.mailer.smtp.connection import Connection, RelayTrouble
+from service.mailer.smtp.connection import Connection
 from service.mailer.smtp.timeouts import Timeouts
+from service.mailer.smtp.trouble import Kind, RelayTrouble
 
-__all__ = ["Connection", "RelayTrouble", "Timeouts"]
+__all__ = ["Connection", "Kind", "RelayTrouble", "Timeouts"]

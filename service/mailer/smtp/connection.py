@@ -11,16 +11,13 @@ from typing import cast
 import aiosmtplib
 
 from service.email.record import Ending, Outcome
+from service.mailer.smtp.opening import open_client
 from service.mailer.smtp.timeouts import Timeouts
 from service.mailer.smtp.transaction import Failed, Transaction
-from service.mailer.smtp.wording import sentence, without_secrets
-from service.mailer.target import Target, Tls
+from service.mailer.smtp.trouble import Kind
+from service.mailer.target import Target
 
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
-
-
-class RelayTrouble(Exception):
-    """The relay could not be reached, or did not greet, encrypt or log in as it must; the message is one sentence."""
 
 
 class Connection:
@@ -29,14 +26,14 @@ class Connection:
     Attributes:
         carried: Transactions so far.
         trouble: Why the relay should be left alone for a while, in one sentence (421 or an authentication error
-            within a transaction); None while there is no reason.
+            within a transaction), and what kind of trouble that is; None while there is no reason.
     """
 
     def __init__(self, client: aiosmtplib.SMTP, timeouts: Timeouts) -> None:
         self._client = client
         self._timeouts = timeouts
         self.carried = 0
-        self.trouble: str | None = None
+        self.trouble: tuple[str, Kind] | None = None
         transport = cast(asyncio.WriteTransport, client.transport)
         if transport.get_extra_info("sslcontext") is None:
             # Drained means written to the kernel. (TLS keeps at most its own buffers back, so that a failure there is
@@ -58,29 +55,7 @@ class Connection:
             RelayTrouble: Any of it failed; the message names the relay and holds no secret.
         """
         timeouts = timeouts or Timeouts()
-        client = aiosmtplib.SMTP(
-            hostname=target.host,
-            port=target.port,
-            username=target.username,
-            password=target.password,
-            local_hostname=ehlo,
-            timeout=timeouts.command,
-            use_tls=target.tls is Tls.IMPLICIT,
-            start_tls=target.tls is Tls.STARTTLS,
-            validate_certs=target.verify,
-            cert_bundle=target.ca,
-        )
-        try:
-            await client.connect()
-            if client.is_ehlo_or_helo_needed:
-                await _hello(client)
-            return cls(client, timeouts)
-        except (aiosmtplib.SMTPException, OSError) as error:
-            client.close()
-            raise RelayTrouble(f"{target}: {without_secrets(sentence(error), target)}") from error
-        except BaseException:
-            client.close()
-            raise
+        return cls(await open_client(target, ehlo, timeouts), timeouts)
 
     @property
     def is_open(self) -> bool:
@@ -136,19 +111,10 @@ class Connection:
         try:
             return await transaction.run(sender, recipients, data, utf8, since)
         except Failed as failed:
-            if failed.relay:
-                self.trouble = str(failed)
+            if failed.relay is not None:
+                self.trouble = str(failed), failed.relay
             self.abort()
             return Outcome(Ending.TROUBLE, error=str(failed))
         except BaseException:
             self.abort()
             raise
-
-
-async def _hello(client: aiosmtplib.SMTP) -> None:
-    try:
-        await client.ehlo()
-    except aiosmtplib.SMTPHeloError:
-        if not client.is_connected:
-            raise
-        await client.helo()

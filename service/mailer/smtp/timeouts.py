@@ -10,7 +10,8 @@ class Timeouts:
     """How long to wait for the relay, in seconds (RFC 5321, section 4.5.3.2).
 
     Attributes:
-        command: Connect, greeting, EHLO, MAIL and RCPT, each.
+        connect: Until somebody listens, and for each handshake of TLS after STARTTLS.
+        command: Greeting, EHLO, AUTH, MAIL and RCPT, each.
         reset: RSET, which tells whether an idle connection still stands; if not, a new one costs less than waiting.
         data: The 354 after DATA.
         block: For 64 KiB of the message to leave this process.
@@ -20,6 +21,7 @@ class Timeouts:
         quit: The reply to QUIT.
     """
 
+    connect: float = 30
     command: float = 300
     reset: float = 20
     data: float = 120

@@ -16,6 +16,7 @@ import aiosmtplib
 from service.email.record import Ending, Outcome, Reply, Stage
 from service.mailer import addresses
 from service.mailer.smtp.timeouts import Timeouts
+from service.mailer.smtp.trouble import Kind
 from service.mailer.smtp.wording import sentence, to_reply
 
 _BLOCK = 64 * 1024
@@ -26,9 +27,12 @@ _T = TypeVar("_T")
 
 
 class Failed(Exception):
-    """The relay has not taken the message, and gave no answer about it; `relay`: so would any other one fail now."""
+    """The relay has not taken the message, and gave no answer about it.
 
-    def __init__(self, message: str, *, relay: bool = False) -> None:
+    `relay` is what is wrong with the relay, if any other message would fail now too.
+    """
+
+    def __init__(self, message: str, *, relay: Kind | None = None) -> None:
         super().__init__(message)
         self.relay = relay
 
@@ -56,7 +60,7 @@ class Transaction:
         try:
             try:
                 async with asyncio.timeout_at(deadline):
-                    taken = await self._envelope(sender, recipients, len(data), utf8)
+                    taken = await self._envelope(sender, recipients, len(data), utf8=utf8, eight_bit=not data.isascii())
                     if not taken or not await self._announce(taken):
                         return Outcome(Ending.ANSWERED, self._replies)
                     # Whatever is said while the body is written is said against it, or is the end of the connection.
@@ -82,15 +86,20 @@ class Transaction:
             raise Failed("the relay closed the connection")
         return self._client.protocol
 
-    async def _envelope(self, sender: str, recipients: Sequence[str], size: int, utf8: bool) -> list[str]:
+    async def _envelope(
+        self, sender: str, recipients: Sequence[str], size: int, *, utf8: bool, eight_bit: bool
+    ) -> list[str]:
         """MAIL and each RCPT; the recipients taken. Refusals go into the replies."""
         wires = self._routable(sender, recipients, utf8)
-        if not wires:
+        cannot = self._cannot_carry(size, eight_bit=eight_bit and not utf8)  # SMTPUTF8 is 8-bit clean by itself
+        if cannot is not None:
+            self._replies |= dict.fromkeys(wires, cannot)
+        if cannot is not None or not wires:
             return []
         international = utf8 or any(map(addresses.needs_smtputf8, [sender, *wires.values()]))
         options = [b"SIZE=%d" % size] if self._client.supports_extension("size") else []
-        if international:
-            options += [b"BODY=8BITMIME", b"SMTPUTF8"]
+        options += [b"BODY=8BITMIME"] if eight_bit or international else []
+        options += [b"SMTPUTF8"] if international else []
         reply = await self._command(Stage.MAIL, b"MAIL", f"FROM:<{sender}>".encode(), *options)
         if reply.code >= 400:
             self._replies |= dict.fromkeys(wires, reply)
@@ -120,6 +129,15 @@ class Transaction:
             else:
                 wires[recipient] = wire
         return wires
+
+    def _cannot_carry(self, size: int, *, eight_bit: bool) -> Reply | None:
+        """The relay's answer, where what it announced leaves no doubt (RFC 1870, section 6; RFC 6152, section 3)."""
+        most = self._client.esmtp_extensions.get("size", "").strip()[:18]
+        if most.isascii() and most.isdigit() and 0 < int(most) < size:
+            return Reply(552, f"5.3.4 the message has {size} bytes, the relay takes {int(most)} at most", Stage.MAIL)
+        if eight_bit and not self._client.supports_extension("8bitmime"):
+            return Reply(554, "5.6.3 the relay does not offer 8BITMIME, which this message needs", Stage.MAIL)
+        return None
 
     async def _announce(self, taken: list[str]) -> bool:
         """DATA; False if it was refused."""
@@ -163,7 +181,7 @@ class Transaction:
         except (aiosmtplib.SMTPException, OSError) as error:
             raise Failed(f"in the middle of the message: {sentence(error)}") from error
         if not 400 <= reply.code <= 599 or reply.code == 421:
-            raise Failed(f"the relay said {reply} in the middle of the message", relay=reply.code == 421)
+            raise Failed(f"the relay said {reply} in the middle of the message", relay=_trouble(reply.code))
         self._writer.transport.abort()
         return Outcome(Ending.ANSWERED, self._replies | dict.fromkeys(taken, reply))
 
@@ -177,7 +195,7 @@ class Transaction:
             said = "no answer in time" if isinstance(error, TimeoutError) else sentence(error)
             return Outcome(Ending.UNKNOWN, self._replies, f"after the whole message was sent: {said}")
         if reply.code == 421:
-            raise Failed(f"the relay said {reply}", relay=True)
+            raise Failed(f"the relay said {reply}", relay=Kind.BUSY)
         if not (200 <= reply.code <= 299 or 400 <= reply.code <= 599):
             self._writer.transport.abort()
             return Outcome(Ending.UNKNOWN, self._replies, f"after the whole message was sent: {reply}")
@@ -194,10 +212,17 @@ class Transaction:
         except (aiosmtplib.SMTPException, OSError) as error:
             raise Failed(f"at {words[0].decode()}: {sentence(error)}") from error
         reply = to_reply(response, stage)
-        relay = reply.code == 421 or reply.code in _AUTH_CODES
+        relay = _trouble(reply.code)
         if relay or (reply.code // 100 != positive and not 400 <= reply.code <= 599):
             raise Failed(f"the relay said {reply} to {words[0].decode()}", relay=relay)
         return reply
+
+
+def _trouble(code: int) -> Kind | None:
+    """What an answer says about the relay itself."""
+    if code in _AUTH_CODES:
+        return Kind.LOGIN
+    return Kind.BUSY if code == 421 else None
 
 
 async def _forget(future: asyncio.Future[_T]) -> None:
