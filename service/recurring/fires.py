@@ -25,6 +25,10 @@ from service.store.errors import StoreUnavailable
 from service.store.idempotency import FOR_EVER, Key
 from service.store.store import Store
 from service.store.transaction import Transaction
+from service.templating.renderer import CutShort
+
+_TRIES = 3
+"""Of an e-mail whose template is not filled in time."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +62,7 @@ class Fires:
 
         Raises:
             zqueue.Snooze: The store cannot take the e-mail now.
+            zqueue.RetryLater: Its template was not filled in time, which may be for a busy machine.
             zqueue.Bury: It is no fire.
             ForeignJob: The job is not one of this store.
         """
@@ -73,7 +78,7 @@ class Fires:
             _log.info("the slot %s of schedule %s is left out: it was changed", stamp, name)
             return
         try:
-            await self._fire(name, stamp, slot, definition)
+            await self._fire(name, stamp, slot, definition, job.attempt)
         except StoreUnavailable as trouble:
             _log.warning("the slot %s of schedule %s waits for the store: %s", stamp, name, trouble)
             raise zqueue.Snooze(self._look_again) from trouble
@@ -88,7 +93,7 @@ class Fires:
             return None
         return definition
 
-    async def _fire(self, name: str, stamp: str, slot: datetime, definition: Definition) -> None:
+    async def _fire(self, name: str, stamp: str, slot: datetime, definition: Definition, attempt: int) -> None:
         key = _key(name, stamp)
         known = self._store.key(key.name, self._outbox.now())
         if known is not None:  # so that what it can be made from by now does not matter
@@ -96,14 +101,24 @@ class Fires:
             return
         try:
             composed = await emails.compose(self._outbox, definition)
+        except CutShort as error:
+            if attempt < _TRIES:
+                raise zqueue.RetryLater(self._look_again) from error
+            await self._failed(name, stamp, slot, definition, error)
+            return
         except InvalidRequest as error:
-            told = "; ".join(f"/email{fault.pointer} {fault.detail}" for fault in error.faults)
-            _log.error("the slot %s of schedule %s makes no e-mail: %s", stamp, name, told)
-            await self._record(name, slot, definition, error=told)
+            await self._failed(name, stamp, slot, definition, error)
             return
         (email,) = (await self._outbox.take([composed], key)).emails
         _log.info("the slot %s of schedule %s is the e-mail %s", stamp, name, email.id)
         await self._record(name, slot, definition, email_id=email.id, error=_trouble(email))
+
+    async def _failed(
+        self, name: str, stamp: str, slot: datetime, definition: Definition, error: InvalidRequest
+    ) -> None:
+        told = "; ".join(f"/email{fault.pointer} {fault.detail}" for fault in error.faults)
+        _log.error("the slot %s of schedule %s makes no e-mail: %s", stamp, name, told)
+        await self._record(name, slot, definition, error=told)
 
     async def _record(
         self,

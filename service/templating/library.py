@@ -165,6 +165,7 @@ class Library:
         Raises:
             TemplateNotFound: There is no such template.
             InvalidRequest: It cannot be filled so; told below ``/variables``.
+            CutShort: It cannot be filled so in time.
         """
         return await self._filled(self.get(name, version), variables, "/variables")
 
@@ -173,6 +174,7 @@ class Library:
 
         Raises:
             InvalidRequest: There is no such template, or it cannot be filled so; told below ``/template``.
+            CutShort: It cannot be filled so in time.
         """
         try:
             template = self.get(call.name, call.version)
@@ -185,19 +187,18 @@ class Library:
         return await self._filled(template, call.variables, "/template/variables")
 
     async def _filled(self, template: Template, variables: dict[str, Any], told_at: str) -> Filled:
+        kind = InvalidRequest
         try:
             rendered = await self._renderer.render(template.source, variables)
         except InvalidRequest as error:
-            told = [(one.pointer[1:], one.detail) for one in error.faults]
+            told, kind = [(one.pointer[1:], one.detail) for one in error.faults], type(error)
         else:
             subject = rendered.subject or ""
             complaint = header_fields.complaint_about_text(subject)
             if complaint is None:
                 return Filled(subject, rendered.text, rendered.html, template.label)
             told = [("subject", complaint)]
-        raise InvalidRequest(
-            [Fault(told_at, f"do not fill {template.label}: its {part} {detail}") for part, detail in told]
-        )
+        raise kind([Fault(told_at, f"do not fill {template.label}: its {part} {detail}") for part, detail in told])
 
 
 def _is_there(document: Document) -> bool:

@@ -9,11 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import timedelta
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +29,8 @@ MEMORY = 512 * 1024 * 1024
 MOST = 1024 * 1024
 """Characters that each part may come to."""
 
-PENALTY = timedelta(seconds=10)
-"""How long a template that took too long is not tried again: a batch may name it a thousand times."""
-
 _START = 30.0  # seconds that the process has to become ready
 _MOST_OCTETS = 16 * MOST  # of one answer: JSON writes a character as at most 12 octets
-_REMEMBERED = 1_000
 _ROOT = Path(__file__).parents[2]
 
 _log = logging.getLogger(__name__)
@@ -67,6 +60,10 @@ class Rendered:
     html: str | None = None
 
 
+class CutShort(InvalidRequest):
+    """A template was not filled to the end. Another time it may be: the machine may have been busy."""
+
+
 class Renderer:
     """Owns the process; see the module."""
 
@@ -82,7 +79,6 @@ class Renderer:
         self._command = [sys.executable, "-m", "service.templating.child", str(self._limit), str(memory), str(most)]
         self._lock = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
-        self._refused_until: OrderedDict[str, float] = OrderedDict()
 
     @property
     def pid(self) -> int | None:
@@ -94,6 +90,7 @@ class Renderer:
 
         Raises:
             InvalidRequest: It is not; each bad part is named, with the line.
+            CutShort: That was not found out in time, or the process died.
         """
         await self._work(source, None)
 
@@ -101,7 +98,8 @@ class Renderer:
         """Fill *source* with *variables*.
 
         Raises:
-            InvalidRequest: It cannot be filled so, or not in time; each bad part is named.
+            InvalidRequest: It cannot be filled so; each bad part is named.
+            CutShort: That takes too long, or the process died.
         """
         return Rendered(**await self._work(source, variables))
 
@@ -113,16 +111,14 @@ class Renderer:
     async def _work(self, source: Source, variables: dict[str, Any] | None) -> dict[str, str]:
         parts = source.parts
         message = frames.encode(Request(parts=parts, variables=variables))
-        digest = sha256("\0".join(f"{name}\0{text}" for name, text in parts.items()).encode()).hexdigest()
         async with self._lock:
-            self._refuse_slow(digest, parts)
-            answers = await self._exchange(message, list(parts), digest)
+            answers = await self._exchange(message, list(parts))
         faults = [Fault(pointer(name), answer["broken"]) for name, answer in answers.items() if "broken" in answer]
         if faults:
             raise InvalidRequest(faults)
         return {name: answer.get("text", "") for name, answer in answers.items()}
 
-    async def _exchange(self, message: bytes, parts: list[str], digest: str) -> dict[str, Answer]:
+    async def _exchange(self, message: bytes, parts: list[str]) -> dict[str, Answer]:
         """Let the process do its work; it is whole, or gone, afterwards."""
         fresh = self._process is None or self._process.returncode is not None
         process = await self._started()
@@ -137,31 +133,20 @@ class Renderer:
                         return answers
             whole = True
         except TimeoutError:
-            slow = parts[len(answers)]
-            _log.warning("the %s of a template took longer than %g s; its process is killed", slow, self._limit)
-            self._remember_slow(digest)
-            answers[slow] = {"broken": f"takes longer than {self._limit:g} s"}
+            part = parts[len(answers)]
+            _log.warning("the %s of a template takes longer than %g s; its process is killed", part, self._limit)
+            raise CutShort([Fault(pointer(part), f"takes longer than {self._limit:g} s")]) from None
         except (EOFError, OSError) as error:
             if not (fresh or answers):  # it may have died long ago, of something else
                 await self._kill()
-                return await self._exchange(message, parts, digest)
-            lost = parts[len(answers)]
-            _log.error("the process that fills templates died of the %s of one: %r", lost, error)
-            answers[lost] = {"broken": "cannot be filled: the process that did so died"}
+                return await self._exchange(message, parts)
+            part = parts[len(answers)]
+            _log.error("the process that fills templates died of the %s of one: %r", part, error)
+            raise CutShort([Fault(pointer(part), "cannot be filled: the process that did so died")]) from error
         finally:
             if not whole:
                 await self._kill()
         return answers
-
-    def _remember_slow(self, digest: str) -> None:
-        self._refused_until[digest] = time.monotonic() + PENALTY.total_seconds()
-        while len(self._refused_until) > _REMEMBERED:
-            self._refused_until.popitem(last=False)
-
-    def _refuse_slow(self, digest: str, parts: dict[str, str]) -> None:
-        if time.monotonic() < self._refused_until.get(digest, 0):
-            detail = f"took longer than {self._limit:g} s a moment ago; it is tried again {PENALTY.seconds} s later"
-            raise InvalidRequest([Fault(pointer(list(parts)[-1]), detail)])
 
     async def _started(self) -> asyncio.subprocess.Process:
         """The process, ready.

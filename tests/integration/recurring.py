@@ -39,6 +39,7 @@ class World:
         self.store = store
         self.queue = queue
         self.clock = clock
+        self.renderer = renderer
         self.templates = Library(store, renderer)
         settings = Settings(_env_file=None, data_dir=Path("unused"))
         self.outbox = Outbox(store, queue, settings, self.templates.fill)

@@ -229,3 +229,25 @@ async def test_a_thousand_recipients(api: Api) -> None:
     assert len(response.json()["data"]) == 1_000
     last = (await api.http.get(f"/v1/emails/{response.json()['data'][-1]['id']}")).json()
     assert (last["to"], last["text"]) == (["u999@example.org"], "Hello 999")
+
+
+async def test_a_bomb_in_a_batch_is_met_once(api: Api) -> None:
+    """A thousand e-mails from a template that never ends take as long as one; those without it are accepted."""
+    await put(api, "bomb", text=BOMB)
+    many: list[dict[str, Any]] = [{"from": "a@example.com", "to": "b@example.com", "template": {"name": "bomb"}}] * 999
+    body = {"emails": [*many, {"from": "a@example.com", "to": "b@example.com", "text": "x"}], "mode": "permissive"}
+    answer = (await api.http.post("/v1/emails/batch", json=body)).json()
+    assert len(answer["data"]) == 1
+    told = [error["errors"][0]["pointer"] for error in answer["errors"]]
+    assert told == ["/emails/0/template/variables", *(f"/emails/{n}/template" for n in range(1, 999))]
+
+
+async def test_a_batch_has_an_end(api: Api) -> None:
+    """What templates make of a small batch may be large; too much to be held at once is refused."""
+    await put(api, "large", text="{{ 'x' * 1000000 }}")
+    many = [{"to": f"u{n}@example.org"} for n in range(120)]
+    body = {"from": "a@example.com", "template": {"name": "large"}, "recipients": many}
+    assert (await faults(api, "/v1/emails/batch", body))[0] == (
+        "/recipients/104",
+        "is too much together with those before it; use smaller batches",
+    )

@@ -8,16 +8,17 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import zqueue
 from service.dispatch import ForeignJob
-from service.email.faults import InvalidRequest
+from service.email.faults import Fault, InvalidRequest
 from service.recurring.definition import PROGRESS, TASK, Definition
 from service.recurring.schedules import ScheduleNotFound, StaleSchedule
 from service.store.errors import StoreUnavailable
-from service.templating.renderer import Source
+from service.templating.renderer import CutShort, Rendered, Source
 from tests.conftest import unique_name
 from tests.integration.recurring import World, a_definition, a_world
 from zqueue.embedded import Server
@@ -207,6 +208,31 @@ async def test_what_cannot_be_accepted_is_told_and_the_next_slot_tries_again(wor
     await world.follow(START + 3 * HOUR)
     assert world.schedules.get("hourly").progress.error is None
     assert [one.content.template for one in world.emails] == ["news@3"]
+
+
+async def test_a_slot_is_not_lost_to_a_busy_machine(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A template that is not filled in time is tried again, and in the end is an error like any other."""
+    await world.templates.put("news", Source(text="Hello"))
+    email = {"from": "a@example.com", "to": "b@example.com", "template": {"name": "news"}}
+    await world.schedules.put("hourly", replace(HOURLY, email=email))
+    render, busy = world.renderer.render, 2
+
+    async def slow(source: Source, variables: dict[str, Any]) -> Rendered:
+        nonlocal busy
+        busy -= 1
+        if busy >= 0:
+            raise CutShort([Fault("/text", "takes longer than 2 s")])
+        return await render(source, variables)
+
+    monkeypatch.setattr(world.renderer, "render", slow)
+    await world.follow(START + HOUR + timedelta(seconds=10))
+    assert (len(world.emails), world.schedules.get("hourly").progress.error) == (1, None)
+    busy = 3
+    await world.follow(START + 2 * HOUR + timedelta(seconds=10))
+    assert len(world.emails) == 1
+    assert world.schedules.get("hourly").progress.error == (
+        "/email/template/variables do not fill news@1: its text takes longer than 2 s"
+    )
 
 
 async def test_a_paused_schedule_makes_nothing(world: World) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from service.email.record import Status
 from service.outbox import mail_queue
 from service.recurring.definition import Definition
@@ -15,6 +17,8 @@ from tests.asking import ask_server
 from tests.integration.recurring import EMAIL
 from tests.integration.test_dispatch_worker import a_bench, a_worker
 from tests.smtpd import SmtpServer
+
+pytestmark = pytest.mark.slow
 
 EVERY_SECOND = Definition(None, 1, "UTC", "all", EMAIL)
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from service.email import batch
 from service.email.batch import BatchRequest
 from service.email.draft import Draft
-from service.email.faults import InvalidRequest
+from service.email.faults import Fault, InvalidRequest
 from service.outbox.composing import Composed
 from service.routes.emails import reading
 from service.routes.emails.collection import EXAMPLE
@@ -24,8 +24,13 @@ from service.routes.reply import reply
 from service.routes.shapes import BatchAnswer
 from service.routes.state import AppState, state_of
 from service.store.idempotency import Accepted, Key
+from service.templating.renderer import CutShort
 
 _AT_ONCE = 50  # e-mails composed in one go
+_BODIES = 4
+"""The bodies of a batch may have so many times the characters that a message may have bytes: all are held at once."""
+_NOT_TRIED = Fault("/template", "is not filled: that took too long for an e-mail before this one")
+_TOO_MUCH = Fault("", "is too much together with those before it; use smaller batches")
 
 
 class Batch(HTTPEndpoint):
@@ -67,15 +72,23 @@ async def _compose(
 ) -> tuple[list[Composed], dict[int, InvalidRequest]]:
     """The records of those that can be accepted, and what is wrong with the others, by index."""
     composed: list[Composed] = []
+    room, slow = _BODIES * state["settings"].max_message, False
     errors = {index: item for index, item in enumerate(asked.items) if isinstance(item, InvalidRequest)}
     for index, item in enumerate(asked.items):
         if index % _AT_ONCE == 0:
             await asyncio.sleep(0)  # so that others have their turn
         if isinstance(item, Draft):
             try:
-                composed.append(await state["outbox"].compose(item, now))
+                if slow and item.template is not None:
+                    raise InvalidRequest([_NOT_TRIED])
+                one = await state["outbox"].compose(item, now)
+                room -= len(one.email.content.text or "") + len(one.email.content.html or "")
+                if room < 0:
+                    raise InvalidRequest([_TOO_MUCH])
+                composed.append(one)
             except InvalidRequest as error:
                 errors[index] = error
+                slow = slow or isinstance(error, CutShort)
     return composed, errors
 
 
