@@ -7,9 +7,10 @@ be lost. One process does this at a time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Container, Iterable
 
 import zqueue
 from service.store.errors import StoreError
@@ -66,6 +67,9 @@ class Waker:
             except StoreError as error:
                 _log.error("webhooks wait for the store: %s", error)
                 await asyncio.sleep(_LONGEST_S)
+            except Exception:  # a fault here must not end the worker, which sends e-mails too
+                _log.exception("webhooks cannot be told of what happens")
+                await asyncio.sleep(_LONGEST_S)
 
     async def step(self) -> int:
         """Look once.
@@ -82,11 +86,20 @@ class Waker:
         # A cursor beyond the end is one of another store, from which the endpoint was imported.
         behind = [one for one in endpoints if self._wants[one.id][1] > one.cursor or one.cursor > self._store.seq]
         if behind:
-            await self._queue.enqueue_many([line.job(one.id, self._store.id, anew=one.id in changed) for one in behind])
+            await self._wake([one.id for one in behind], changed)
         if time.monotonic() >= self._sweep_at:
             await self._disable_poison()
             self._sweep_at = time.monotonic() + _SWEEP_S
         return sum(one.next_at is None for one in behind)
+
+    async def _wake(self, ids: Collection[str], changed: Container[str]) -> None:
+        store = self._store.id
+        await self._queue.enqueue_many([line.job(one, store, anew=False) for one in ids if one not in changed])
+        for one in ids:
+            if one in changed:
+                # One that runs is not replaced: it notices by itself that it is void, and is kept by the next step.
+                with contextlib.suppress(zqueue.DuplicateJob):
+                    await self._queue.enqueue_many([line.job(one, store, anew=True)])
 
     def sweep_soon(self) -> None:
         """Look at the queue's dead with the next step."""

@@ -14,6 +14,7 @@ from service.store.store import Store
 from service.webhooks.line import NAME, job
 from service.webhooks.waker import Waker
 from tests.asking import ask_server, until
+from tests.conftest import wait_until
 from tests.integration.hooks import World, a_world
 from tests.integration.test_dispatch_worker import a_bench, a_worker
 from tests.receiver import answer, receiving
@@ -77,6 +78,41 @@ async def test_enabling_does_not_wait_for_the_job_of_before(world: World, queue:
         assert await waker.step() == 1
         stats = await queue.stats()
         assert stats.due == 1
+
+
+async def test_an_endpoint_that_is_being_told_is_woken_afterwards(world: World, queue: zqueue.Queue) -> None:
+    """What changes meanwhile waits for the end of the run, and is not lost with it."""
+    waker = Waker(world.store, queue)
+    webhook, _ = await world.create()
+
+    async def meanwhile(_: zqueue.Job) -> None:
+        await world.hooks.replay(webhook, after=0)
+        assert await waker.step() == 1
+
+    await waker.step()
+    await zqueue.Worker(queue, {NAME: meanwhile}).tick()
+    assert await jobs(queue) == []
+    assert await waker.step() == 1
+    assert await jobs(queue) == [webhook]
+
+
+async def test_a_fault_does_not_end_the_worker(
+    world: World, queue: zqueue.Queue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, and the next look is taken."""
+    monkeypatch.setattr("service.webhooks.waker._LONGEST_S", 0.01)
+    waker = Waker(world.store, queue)
+    looks = []
+
+    async def broken() -> int:
+        looks.append(1)
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(waker, "step", broken)
+    running = asyncio.create_task(waker.run())
+    await wait_until(lambda: len(looks) > 2)
+    await end(running)
+    assert "RuntimeError: a fault" in caplog.text
 
 
 async def test_a_disabled_endpoint_gets_no_job(world: World, queue: zqueue.Queue) -> None:
