@@ -4,71 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
-import shutil
-import ssl
-import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from service.email.record import Ending
-from service.mailer.breaker import Breaker
-from service.mailer.relay import MOST_MESSAGES, Health, Relay
-from service.mailer.relays import Relays
+from service.mailer.relay import MOST_MESSAGES, Health
 from service.mailer.smtp import Connection, RelayTrouble, Timeouts
 from service.mailer.target import Target
 from tests.conftest import wait_until
+from tests.integration.pooling import DATA, a_pool, make_certificate, server_context
 from tests.smtpd import DROP, FREEZE, SmtpServer, reply
-
-DATA = b"Subject: x\r\n\r\nx\r\n"
-
-
-class Pool:
-    """The connections to some servers, the preferred one first."""
-
-    def __init__(self, relays: list[Relay]) -> None:
-        self.relays = Relays(relays)
-
-    @property
-    def health(self) -> Health:
-        """How the first one is doing."""
-        return self.relays.health()[0]
-
-    @property
-    def states(self) -> list[str]:
-        """How all are doing."""
-        return [one.state for one in self.relays.health()]
-
-    async def send(self, group: str = "") -> Ending:
-        """One message."""
-        async with self.relays.connection(group) as connection:
-            return (await connection.send("from@example.com", ["ann@example.org"], DATA)).ending
-
-
-@contextlib.asynccontextmanager
-async def a_pool(
-    *servers: SmtpServer, connections: int = 2, first: float = 0.02, idle: float = 30
-) -> AsyncIterator[Pool]:
-    """Relays with breakers that probe soon."""
-    pool = Pool(
-        [
-            Relay(
-                Target.parse(server.url()),
-                connections=connections,
-                ehlo="test",
-                timeouts=Timeouts(command=5, reset=0.1, data=5, block=5, dot=5, quit=1),
-                breaker=Breaker(first=first, longest=max(first, 0.2)),
-                idle=idle,
-            )
-            for server in servers
-        ]
-    )
-    try:
-        yield pool
-    finally:
-        await pool.relays.close()
 
 
 async def test_connections_are_pooled() -> None:
@@ -166,23 +112,8 @@ async def test_cancelled_waiter_gives_its_slot_back() -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for 127.0.0.1 and its key in one PEM file."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs openssl: apt-get install openssl")
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
-    subprocess.run([*command, "-keyout", path, "-out", f"{path}.crt"], check=True, capture_output=True)
-    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
-    return path
-
-
-def server_context(certificate: Path) -> ssl.SSLContext:
-    """The server's side."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
+    """For 127.0.0.1, with its key."""
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.mark.parametrize("mode", ["starttls", "implicit"])

@@ -16,6 +16,8 @@ from service.mailer.smtp.trouble import Kind, RelayTrouble
 from service.mailer.smtp.wording import sentence, without_secrets
 from service.mailer.target import Target, Tls
 
+_OTHER_MECHANISM = frozenset({504, 534})  # RFC 4954, sections 4 and 6
+
 
 async def open_client(target: Target, ehlo: str | None, timeouts: Timeouts) -> aiosmtplib.SMTP:
     """A client that is connected, encrypted and logged in as *target* says.
@@ -48,7 +50,7 @@ async def open_client(target: Target, ehlo: str | None, timeouts: Timeouts) -> a
                 await _hello(client)
         if target.username is not None:
             with _told(target, Kind.LOGIN):
-                await client.login(target.username, target.password or "")
+                await _log_in(client, target.username, target.password or "")
     except BaseException:
         if client.transport is None:
             sock.close()
@@ -96,6 +98,22 @@ async def _hello(client: aiosmtplib.SMTP) -> None:
         if not client.is_connected:
             raise
         await client.helo()
+
+
+async def _log_in(client: aiosmtplib.SMTP, username: str, password: str) -> None:
+    """By the first mechanism both sides know; by another only where the relay wants that: failures may be counted."""
+    mechanisms = {"plain": client.auth_plain, "login": client.auth_login, "cram-md5": client.auth_crammd5}
+    offered = [log_in for name, log_in in mechanisms.items() if name in client.server_auth_methods]
+    if not offered:
+        raise aiosmtplib.SMTPException(f"it offers none of AUTH {', '.join(mechanisms).upper()}")
+    for n, log_in in enumerate(offered):
+        try:
+            await log_in(username, password)
+        except aiosmtplib.SMTPAuthenticationError as error:
+            if error.code not in _OTHER_MECHANISM or n == len(offered) - 1:
+                raise
+        else:
+            return
 
 
 @contextlib.contextmanager
