@@ -12,6 +12,7 @@ import pytest
 import zqueue
 from service.email import life
 from service.email.record import Email, Status
+from service.overdue import LATE, Overdue
 from service.reconcile import Reconciler
 from service.store.store import Store
 from tests.integration.dispatching import BACKOFF, START, an_email
@@ -110,3 +111,36 @@ async def test_an_email_whose_job_is_dead_fails(world: World) -> None:
     )
     await world.store.change(email.id, lambda it: life.requeue(it, now=START, backoff=BACKOFF))
     assert await again.step() == 1
+
+
+async def test_what_nobody_comes_to_expires(world: World) -> None:
+    """When its time is over, though its job waits behind others: with the reason why no mail flows."""
+    trouble = "127.0.0.1:25: no connection: Connection refused"
+    reconciler = Reconciler(
+        world.store, world.queue, now=lambda: world.now, overdue=Overdue(world.store, trouble=lambda: trouble)
+    )
+    draft = an_email(START)
+    brief = replace(draft, state=replace(draft.state, retry_until=START + timedelta(minutes=1)))
+    await world.store.accept([brief])
+    long, cancelled = await world.accept(), await world.accept()
+    await reconciler.step()
+    world.now += LATE
+    await reconciler.step()
+    await world.store.change(cancelled.id, life.cancel)
+    for late in (timedelta(minutes=1) - timedelta(microseconds=1), timedelta(minutes=1)):
+        world.now = START + late
+        await reconciler.step()
+        records = [world.store.get(email.id) for email in (brief, long, cancelled)]
+        states = [record.state for record in records if record is not None]
+        expired = late >= timedelta(minutes=1)
+        assert [state.status for state in states] == [
+            Status.FAILED if expired else Status.SCHEDULED,
+            Status.SCHEDULED,
+            Status.CANCELLED,
+        ]
+    assert (states[0].reason, states[0].last_error, states[0].attempts) == ("expired", trouble, 0)
+    world.now = long.state.retry_until
+    assert await Reconciler(world.store, world.queue, now=lambda: world.now).step() == 0, "the first look is enough"
+    record = world.store.get(long.id)
+    assert record is not None
+    assert (record.state.status, record.state.reason) == (Status.FAILED, "expired")
