@@ -13,6 +13,9 @@ EVERYTHING = "*"
 HIDDEN = frozenset({"webhook.progress", "template.superseded", "schedule.progress"})
 """Lines of the log that are told nobody: they are there beside others that tell what happened."""
 
+AUDIT = "audit"
+"""The kind of events that say who did what."""
+
 EMAIL_TYPES = (
     "email.scheduled",
     "email.updated",
@@ -28,7 +31,7 @@ EMAIL_TYPES = (
 )
 """What can happen to an e-mail."""
 
-KINDS = ("email", "recipient", "template", "schedule", "suppression", "webhook", "key")
+KINDS = ("email", "recipient", "template", "schedule", "suppression", "webhook", "key", "setting", AUDIT)
 """The first words of types."""
 
 
@@ -53,10 +56,12 @@ class Selection:
     Attributes:
         types: Types, or ``kind.*`` for all of a kind, or ``*``; empty for all.
         email_id: Only those of this e-mail; None for any.
+        audit: Whether those of the audit may be among them.
     """
 
     types: tuple[str, ...] = ()
     email_id: str | None = None
+    audit: bool = True
     _kinds: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -65,11 +70,12 @@ class Selection:
 
     def takes(self, event: Event) -> bool:
         """Whether *event* is wanted; what is hidden never is."""
+        kind = event.type.partition(".")[0]
         if event.type in HIDDEN or (self.email_id is not None and event.email_id != self.email_id):
             return False
-        if not self.types or EVERYTHING in self.types:
-            return True
-        return event.type in self.types or event.type.partition(".")[0] in self._kinds
+        if kind == AUDIT and not self.audit:
+            return False
+        return not self.types or EVERYTHING in self.types or event.type in self.types or kind in self._kinds
 
     def of(self, events: Iterable[Event]) -> list[Event]:
         """Those of *events* that are wanted."""

@@ -11,6 +11,7 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.access.keys import KIND
 from service.email.faults import Fault, InvalidRequest, unknown
 from service.email.ids import is_email_id
 from service.events.feed import Feed
@@ -80,7 +81,7 @@ class AllEvents(HTTPEndpoint):
     )
     async def get(self, request: Request) -> Response:
         """A list; a stream for those who ask for one."""
-        asked = parse(request.query_params, request.headers.get("last-event-id"))
+        asked = parse(request.query_params, request.headers.get("last-event-id"), audit=_is_admin(request))
         feed = state_of(request)["feed"]
         if request.method == "GET" and "text/event-stream" in request.headers.get("accept", ""):
             return await _stream(feed, asked)
@@ -112,8 +113,20 @@ class Asked:
     limit: int
 
 
-def parse(query: QueryParams, last_event_id: str | None) -> Asked:
+def _is_admin(request: Request) -> bool:
+    """Whether it may see who did what: with a key that has this scope, or where no key is asked for."""
+    key_id = request.scope["key_id"]
+    key = state_of(request)["store"].document(KIND, key_id) if key_id else None
+    return not key_id or (key is not None and Scope.ADMIN in key.data["scopes"])
+
+
+def parse(query: QueryParams, last_event_id: str | None, *, audit: bool) -> Asked:
     """Read a request; what a stream saw last, when it comes back, counts more than where it once began.
+
+    Args:
+        query: Its query.
+        last_event_id: Its header.
+        audit: Whether it may be told who did what.
 
     Raises:
         InvalidRequest: A parameter is unknown, given twice, or wrong; it names all of them.
@@ -143,7 +156,7 @@ def parse(query: QueryParams, last_event_id: str | None) -> Asked:
     if faults:
         raise InvalidRequest(sorted(faults))
     position = last_event_id if last_event_id is not None else after
-    return Asked(Selection(types, email_id), None if position is None else int(position), int(limit))
+    return Asked(Selection(types, email_id, audit), None if position is None else int(position), int(limit))
 
 
 def _is_cursor(text: str) -> bool:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from service.access import keys
+from service.access.scopes import Scope
 from service.store.records import Events
 from tests.conftest import wait_until
 from tests.integration.api import LEAST, problem
@@ -218,3 +220,19 @@ async def test_what_is_in_a_document_is_told_nobody(api: Serving) -> None:
     assert "hush" not in response.text
     told = [(event["type"], event["subject"], event["rev"], event["data"]) for event in response.json()["data"]]
     assert told == [("webhook.created", "secret:s", 1, {})]
+
+
+async def test_who_did_what_is_for_admins(api: Serving) -> None:
+    """With a key that may only read, events of the audit are neither listed nor streamed."""
+    tokens = {}
+    for scope in (Scope.READ, Scope.ADMIN):
+        _, tokens[scope] = await keys.create(
+            api.store, name="", scopes=frozenset({scope}), expires_at=None, by="a test"
+        )
+
+    async def types(scope: Scope) -> set[str]:
+        response = await api.http.get("/v1/events", headers={"Authorization": f"Bearer {tokens[scope]}"})
+        return {event["type"] for event in response.json()["data"]}
+
+    assert await types(Scope.READ) == {"key.created"}
+    assert await types(Scope.ADMIN) == {"key.created", "audit.key_created"}
