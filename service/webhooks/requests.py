@@ -28,24 +28,19 @@ def _known(value: str) -> str:
     return value
 
 
-_Types = Annotated[
-    list[Annotated[str, AfterValidator(_known)]],
-    Field(
-        min_length=1,
-        max_length=MOST_TYPES,
-        description=f"Types of events to tell; `email.*` is all of a kind. Default: {', '.join(DEFAULT_TYPES)}.",
-        examples=[["email.completed", "email.failed"]],
-    ),
-]
-_Url = Annotated[
-    str,
-    Field(
-        max_length=LONGEST_URL,
-        description="Where to post messages: http or https, without user, password and fragment.",
-        examples=["https://example.com/hooks"],
-    ),
-]
-_Description = Annotated[str, Field(max_length=LONGEST_DESCRIPTION, description="Words of your own.")]
+_Types = Annotated[list[Annotated[str, AfterValidator(_known)]], Field(min_length=1, max_length=MOST_TYPES)]
+_Url = Annotated[str, Field(max_length=LONGEST_URL)]
+_Description = Annotated[str, Field(max_length=LONGEST_DESCRIPTION)]
+
+_URL: dict[str, Any] = {
+    "description": "Where to post messages: http or https, without user, password and fragment.",
+    "examples": ["https://example.com/hooks"],
+}
+_TYPES: dict[str, Any] = {
+    "description": f"Types of events to tell; `email.*` is all of a kind. Default: {', '.join(DEFAULT_TYPES)}.",
+    "examples": [["email.completed", "email.failed"]],
+}
+_DESCRIPTION: dict[str, Any] = {"description": "Words of your own.", "examples": ["Our warehouse"]}
 
 
 class WebhookRequest(BaseModel):
@@ -53,9 +48,9 @@ class WebhookRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=nullable)
 
-    url: _Url
-    types: _Types = list(DEFAULT_TYPES)
-    description: _Description | None = None
+    url: _Url = Field(**_URL)
+    types: _Types = Field(list(DEFAULT_TYPES), **_TYPES)
+    description: _Description | None = Field(None, **_DESCRIPTION)
 
 
 class WebhookChange(BaseModel):
@@ -63,9 +58,9 @@ class WebhookChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    url: _Url | None = None
-    types: _Types | None = None
-    description: _Description | None = None
+    url: _Url | None = Field(None, **_URL)
+    types: _Types | None = Field(None, **_TYPES)
+    description: _Description | None = Field(None, **_DESCRIPTION)
     enabled: bool | None = Field(None, description="False: tell it nothing, until it is enabled again.")
 
 
