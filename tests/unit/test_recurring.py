@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.email.faults import InvalidRequest
 from service.email.times import to_z
@@ -125,6 +127,18 @@ def test_where_every_slot_counts_none_is_passed_over() -> None:
         story.append((progress.floor - NOON) // HOUR)
     assert story == [0, 0, 2, 4, 5]
     assert progress == Progress(NOON, done=NOON + 5 * HOUR)
+
+
+@given(st.permutations(range(1, 9)))
+def test_in_whatever_order_slots_are_fired_all_of_them_are_done(order: list[int]) -> None:
+    """And until a slot is, neither it nor a later one is taken for the last."""
+    definition, progress = a_definition(misfire="all"), Progress(NOON)
+    for n, slot in enumerate(order, 1):
+        progress = progress.after(definition, NOON + slot * HOUR)
+        missing = set(range(1, 10)) - set(order[:n])
+        assert progress.floor == NOON + (min(missing) - 1) * HOUR
+        assert {slot for slot in range(1, 9) if not progress.has(NOON + slot * HOUR)} == missing - {9}
+    assert progress == Progress(NOON, done=NOON + 8 * HOUR)
 
 
 def test_a_slot_that_never_comes_does_not_hold_up_for_ever() -> None:
