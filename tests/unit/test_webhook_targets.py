@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.webhooks.targets import is_public, parse_url
 
@@ -116,3 +118,15 @@ def test_bad_urls_are_refused(url: str, complaint: str) -> None:
 def test_private_urls_may_be_allowed() -> None:
     """By the operator."""
     assert parse_url("http://127.0.0.1:8025/", allow_private=True).host == b"127.0.0.1"
+
+
+@given(st.sampled_from(["", "http://", "https://", "http://[", "https://a:", "http://a/?"]), st.text(max_size=60))
+def test_any_text_is_read_or_refused(start: str, rest: str) -> None:
+    """Nothing that is no URL is a fault of ours, and what is read can be put on a line of HTTP."""
+    try:
+        found = parse_url(start + rest, allow_private=False)
+    except ValueError:
+        return
+    written = found.scheme + found.host + found.target
+    assert written.isascii()
+    assert not {b" ", b"\r", b"\n", b"\0"} & {written[n : n + 1] for n in range(len(written))}
