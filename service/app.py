@@ -21,6 +21,7 @@ from service.recurring.schedules import Schedules
 from service.routes import ROUTES
 from service.routes.access import AccessLog
 from service.routes.emails.reading import most_of_bodies
+from service.routes.limits import LimitFields
 from service.routes.memory import BodyMemory
 from service.routes.problems import EXCEPTION_HANDLERS
 from service.routes.state import AppState
@@ -107,7 +108,11 @@ def create_app(state: AppState) -> Starlette:
 
     app = Starlette(
         routes=ROUTES,
-        middleware=[Middleware(AccessLog), Middleware(BodyMemory, most_of_bodies(state["settings"]))],
+        middleware=[
+            Middleware(AccessLog),
+            Middleware(LimitFields),
+            Middleware(BodyMemory, most_of_bodies(state["settings"])),
+        ],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=lifespan,
     )

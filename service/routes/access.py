@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -11,7 +12,10 @@ _log = logging.getLogger(__name__)
 
 
 class AccessLog:
-    """Logs method, path, status and time. Never the query or a header, which may hold what is nobody's business."""
+    """Logs method, path, status, time and the id of the API key.
+
+    Never the query or a header, which may hold what is nobody's business.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -34,5 +38,12 @@ class AccessLog:
             await self._app(scope, receive, watch)
         finally:
             milliseconds = round((time.perf_counter() - began) * 1000, 2)
-            told = {"method": scope["method"], "path": scope["path"], "status": status, "ms": milliseconds}
+            told: dict[str, Any] = {
+                "method": scope["method"],
+                "path": scope["path"],
+                "status": status,
+                "ms": milliseconds,
+            }
+            if scope.get("key_id"):
+                told["key"] = scope["key_id"]
             _log.info("request", extra=told)

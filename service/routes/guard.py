@@ -9,10 +9,10 @@ headers). Once there is a key every request needs one, whatever it comes through
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,8 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.access import audit, keys
 from service.access.keys import ApiKey
 from service.access.scopes import Scope as KeyScope
+from service.routes import limits
 from service.routes.operation import Operation, operations
-from service.routes.refusals import Forbidden, NotAllowed, TooManyRequests, Unauthorized
+from service.routes.refusals import Forbidden, NotAllowed, Unauthorized
 from service.routes.state import AppState
 from service.settings import is_loopback
 from service.store.errors import StoreUnavailable
@@ -61,17 +62,17 @@ class Guard:
         if key is not None:
             scope["key_id"] = key.id
             _check_scope(key, operation, scope)
-        told = _counted(state, scope["key_id"], operation)
-        noting = operation.scope is KeyScope.ADMIN and scope["method"] not in _READING
+        limits.count(scope, operation.scope)
+        if operation.scope is not KeyScope.ADMIN or scope["method"] in _READING:
+            await self._app(scope, receive, send)
+            return
 
-        async def watch(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(told)
-                if noting and message["status"] < 400:
-                    await _note(state, scope, operation)
+        async def note_and_send(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] < 400:
+                await _note(state, scope, operation)
             await send(message)
 
-        await self._app(scope, receive, watch)
+        await self._app(scope, receive, note_and_send)
 
     def _operation(self, method: str) -> Operation | None:
         return self._operations.get("get" if method == "HEAD" else method.lower())
@@ -142,16 +143,6 @@ def _check_scope(key: ApiKey, operation: Operation, scope: Scope) -> None:
     if not key.allows(operation.scope):
         _log.warning("key %s has no scope %s: %s %s", key.id, operation.scope, scope["method"], scope["path"])
         raise Forbidden(key.id, operation.scope)
-
-
-def _counted(state: AppState, key_id: str, operation: Operation) -> Mapping[str, str]:
-    """The fields that tell how often this may be asked for."""
-    allowance = state["limiter"].take(key_id, operation.scope)
-    if allowance is None:
-        return {}
-    if allowance.wait:
-        raise TooManyRequests(allowance)
-    return allowance.headers
 
 
 async def _note(state: AppState, scope: Scope, operation: Operation) -> None:

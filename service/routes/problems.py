@@ -144,7 +144,7 @@ def _forbidden(_request: Request, error: Exception) -> Response:
 
 def _too_many_requests(_request: Request, error: Exception) -> Response:
     assert isinstance(error, TooManyRequests)
-    headers = error.allowance.headers | {"Retry-After": str(math.ceil(error.allowance.wait))}
+    headers = {"Retry-After": str(math.ceil(error.allowance.wait))}
     return problem(429, "too_many_requests", str(error), headers=headers)
 
 

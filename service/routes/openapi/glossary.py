@@ -131,6 +131,13 @@ FIELDS: dict[str, tuple[Any, ...]] = {
     "reply": ("The text of that answer.", "2.1.5 Ok"),
     "EmailSummary.from": ("The sender.", "Shop <shop@example.com>"),
     "EmailRecord.from": ("The sender.", "Shop <shop@example.com>"),
+    "name": ("The name: letters, digits and `._-`, beginning with a letter or a digit, at most 100.", "welcome"),
+    # The inbox for development, and health
+    "received_at": ("When it arrived (UTC).", _TIME),
+    "date": ("Its Date header; empty if there is none.", "Tue, 01 Jan 2030 08:00:00 +0000"),
+    "raw": ("Its bytes as they came over SMTP, read as UTF-8.",),
+    "store": ("Whether an e-mail would be durable, and why not.", {"durable": True, "free_bytes": 80000000000}),
+    "redis": ("Whether the queue's server answers, and what waits there.", {"reachable": True, "scheduled": 0}),
     # Templates and schedules
     "TemplateBody.subject": ("Jinja for the subject.", "Hello {{ name }}"),
     "TemplateBody.text": ("Jinja for the plain text. At least one of text and html.", "Hello {{ name }}!"),
