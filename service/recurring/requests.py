@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, TypeAdapter, ValidationError
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
@@ -96,6 +97,11 @@ def _when(given: Mapping[str, Any]) -> list[Fault]:
 def _email(email: object) -> list[Fault]:
     if not isinstance(email, dict):
         return []
-    return [
+    faults = [
         Fault(pointer("email", name), "cannot be given: the schedule says when") for name in _TIMES if name in email
     ]
+    try:
+        orjson.dumps(email)
+    except TypeError:  # what it is kept as has no larger ones
+        faults.append(Fault("/email", "has a whole number of more than 64 bits in it"))
+    return faults

@@ -17,7 +17,6 @@ import textwrap  # noqa: F401
 from typing import BinaryIO
 
 import jinja2.debug
-import orjson
 
 from service.templating import engine, frames
 from service.templating.frames import Answer, Request
@@ -33,7 +32,7 @@ def main() -> None:
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     _send(sink, {})
     while head := source.read(frames.HEAD):
-        request: Request = orjson.loads(source.read(frames.length(head)))
+        request: Request = frames.decode(source.read(frames.length(head)))
         signal.setitimer(signal.ITIMER_REAL, seconds + _GRACE)
         healthy = _answer(sink, request, most)
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -6,9 +6,8 @@ service knows which part takes too long. The first frame of a process says that 
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final, TypedDict
-
-import orjson
 
 PARTS: Final = ("subject", "text", "html")
 """The parts of a template, in the order they are filled."""
@@ -34,8 +33,13 @@ class Answer(TypedDict, total=False):
 
 def encode(message: Any) -> bytes:
     """*message* with its length before it."""
-    data = orjson.dumps(message)
+    data = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
     return len(data).to_bytes(HEAD, "big") + data
+
+
+def decode(data: bytes) -> Any:
+    """What `encode` made *data* of, whole numbers of any size included."""
+    return json.loads(data)
 
 
 def length(head: bytes) -> int:

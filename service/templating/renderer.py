@@ -14,8 +14,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from service.email.faults import Fault, InvalidRequest, pointer
 from service.templating import frames
 from service.templating.frames import Answer, Request
@@ -30,7 +28,7 @@ MOST = 1024 * 1024
 """Characters that each part may come to."""
 
 _START = 30.0  # seconds that the process has to become ready
-_MOST_OCTETS = 16 * MOST  # of one answer: JSON writes a character as at most 12 octets
+_MOST_OCTETS = 16 * MOST  # of one answer: JSON writes a character as at most 6 octets
 _ROOT = Path(__file__).parents[2]
 
 _log = logging.getLogger(__name__)
@@ -192,5 +190,5 @@ async def _hear(process: asyncio.subprocess.Process) -> Answer:
     size = frames.length(await process.stdout.readexactly(frames.HEAD))
     if size > _MOST_OCTETS:
         raise EOFError(f"a frame of {size:,} octets")
-    answer: Answer = orjson.loads(await process.stdout.readexactly(size))
+    answer: Answer = frames.decode(await process.stdout.readexactly(size))
     return answer

@@ -191,6 +191,10 @@ def test_a_schedule_is_read() -> None:
             {"email": EMAIL | {"scheduled_at": "2030-01-01T00:00:00Z"}},
             ("/email/scheduled_at", "cannot be given: the schedule says when"),
         ),
+        (
+            {"email": EMAIL | {"template": {"name": "a", "variables": {"n": 2**64}}}},
+            ("/email", "has a whole number of more than 64 bits in it"),
+        ),
         ({"name": "x"}, ("/name", "does not exist; known are cron, email, every, misfire, paused, timezone")),
     ],
 )

@@ -44,6 +44,9 @@ async def test_each_part_is_filled(renderer: Renderer) -> None:
         "Hello <Ann> & Co", "Hi <Ann> & Co,\n- 1\n- 2\n", "<b>&lt;Ann&gt; &amp; Co</b>"
     )
     assert await renderer.render(Source(text="x"), {}) == Rendered(text="x")
+    assert await renderer.render(Source(text="{{ n }} {{ s }}"), {"n": 10**29, "s": "é\U0001f600"}) == Rendered(
+        text=f"{10**29} é\U0001f600"
+    )
 
 
 async def test_filters_that_load_modules_work(renderer: Renderer) -> None:
