@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from service.email import outcomes
-from service.email.record import Change, Content, Email, Recipient, RecipientStatus, State, Status
+from service.email.record import FINAL, Change, Content, Email, Recipient, RecipientStatus, State, Status
 from service.email.steps import WrongState
 
 
@@ -87,21 +87,22 @@ def bounce(email: Email, address: str, *, code: int | None, reply: str) -> Chang
         reply: What the server said.
 
     Raises:
-        WrongState: The e-mail has not been sent.
-        LookupError: The message never went to *address*.
+        WrongState: It was not sent to *address*, or is being sent.
+        LookupError: *address* is none of its recipients.
     """
-    if email.state.status not in (Status.COMPLETED, Status.FAILED, Status.HELD):
-        raise WrongState(email, "bounce")
-    before = email.state.recipients
-    found = next((one for one in before if one.address == address), None)
+    state = email.state
+    found = next((one for one in state.recipients if one.address == address), None)
     if found is None:
         raise LookupError(address)
+    waits = found.status is RecipientStatus.PENDING and state.status not in FINAL
+    if waits or state.run == 0 or found.status is RecipientStatus.SUPPRESSED:
+        raise WrongState(email, "bounce")
     if found.status is RecipientStatus.BOUNCED:
         return None
     bounced = Recipient(address, RecipientStatus.BOUNCED, code, reply)
-    recipients = tuple(bounced if one is found else one for one in before)
+    recipients = tuple(bounced if one is found else one for one in state.recipients)
     detail = {"address": address, "code": code, "reply": reply}
-    return Change("recipient.bounced", replace(email.state, recipients=recipients), detail=detail)
+    return Change("recipient.bounced", replace(state, recipients=recipients), detail=detail)
 
 
 def _timed(state: State, edit: Edit) -> State:

@@ -37,9 +37,12 @@ def rest(state: State, status: Status) -> State:
 
 
 def finish(state: State, reason: str, detail: dict[str, Any]) -> Change:
-    """Every recipient is final: completed if the message was accepted for one of them, else failed."""
+    """Every recipient is final: completed if the message was accepted for one of them, else failed.
+
+    It was accepted, too, for those whose servers sent it back later.
+    """
     detail = {"attempts": state.attempts, **detail}
-    if any(one.status is RecipientStatus.ACCEPTED for one in state.recipients):
+    if any(one.status in (RecipientStatus.ACCEPTED, RecipientStatus.BOUNCED) for one in state.recipients):
         return Change("email.completed", rest(state, Status.COMPLETED), detail=detail)
     failed = replace(rest(state, Status.FAILED), reason=reason)
     return Change("email.failed", failed, detail={"reason": reason, **detail})

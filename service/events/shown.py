@@ -10,7 +10,7 @@ from service.email.times import to_z
 from service.store.records import Event
 
 EVERYTHING = "*"
-HIDDEN = frozenset({"webhook.progress", "template.superseded", "schedule.progress"})
+HIDDEN = frozenset({"secret.created", "webhook.progress", "template.superseded", "schedule.progress"})
 """Lines of the log that are told nobody: they are there beside others that tell what happened."""
 
 AUDIT = "audit"
@@ -28,6 +28,9 @@ EMAIL_TYPES = (
     "email.failed",
     "email.cancelled",
     "recipient.bounced",
+    "recipient.delayed",
+    "recipient.complained",
+    "recipient.unsubscribed",
 )
 """What can happen to an e-mail."""
 

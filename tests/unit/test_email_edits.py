@@ -153,7 +153,7 @@ def test_an_edit_that_comes_too_late_is_refused(status: Status, run: int, edit: 
 def test_a_bounce_marks_its_recipient_and_leaves_the_status() -> None:
     """Again it changes nothing."""
     email = accepted()
-    email = replace(email, state=replace(email.state, status=Status.COMPLETED))
+    email = replace(email, state=replace(email.state, status=Status.COMPLETED, run=1))
     bounced = after(email, edits.bounce(email, "c@example.com", code=550, reply="no such user"))
     assert bounced.state.recipients[1] == Recipient("c@example.com", RecipientStatus.BOUNCED, 550, "no such user")
     assert (bounced.state.status, statuses(bounced)) == (Status.COMPLETED, ["pending", "bounced"])
@@ -169,3 +169,26 @@ def test_a_bounce_of_what_was_not_sent_is_refused() -> None:
         edits.bounce(
             replace(email, state=replace(email.state, status=Status.HELD)), "x@example.com", code=None, reply=""
         )
+
+
+def test_only_what_was_sent_to_a_recipient_can_bounce() -> None:
+    """While others are still tried, one whose server took the message may bounce, and one who waits may not."""
+    email = accepted(("b@example.com",))
+    taken = (replace(email.state.recipients[1], status=RecipientStatus.ACCEPTED), Recipient("d@example.com"))
+    recipients = (email.state.recipients[0], *taken)
+    email = replace(email, state=replace(email.state, status=Status.RETRYING, run=1, recipients=recipients))
+    bounced = after(email, edits.bounce(email, "c@example.com", code=550, reply="no such user"))
+    assert (bounced.state.status, statuses(bounced)) == (Status.RETRYING, ["suppressed", "bounced", "pending"])
+    for address in ("b@example.com", "d@example.com"):
+        with pytest.raises(WrongState):
+            edits.bounce(email, address, code=550, reply="")
+
+
+def test_what_bounced_had_been_accepted() -> None:
+    """An e-mail whose rest gets nothing is completed, though what was accepted has come back by then."""
+    email = accepted()
+    recipients = (replace(email.state.recipients[0], status=RecipientStatus.BOUNCED), email.state.recipients[1])
+    email = replace(email, state=replace(email.state, status=Status.RETRYING, run=1, recipients=recipients))
+    ended = begun(email, ("c@example.com",))
+    assert ended is not None
+    assert (ended.type, ended.state.status) == ("email.completed", Status.COMPLETED)
