@@ -8,12 +8,10 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from service.access import keys
-from service.access.scopes import Scope
+from service.store.errors import StoreUnavailable
 from service.store.records import Events
 from tests.conftest import wait_until
 from tests.integration.api import LEAST, problem
@@ -187,52 +185,39 @@ async def test_an_unknown_email_is_not_listened_to(api: Serving) -> None:
         assert problem(response) == (404, "email_not_found")
 
 
-async def test_a_list_goes_through_the_log(api: Serving) -> None:
-    """Oldest first, page after page by `after`; a list of one e-mail or of some types has only those."""
-    first, second = await accept(api), await accept(api)
-    await api.http.post(f"/v1/emails/{first}/cancel")
-    await api.note("key.refused", why="expired")
-
-    async def page(query: str) -> tuple[list[int], str, bool, bool]:
-        found: dict[str, Any] = (await api.http.get(f"/v1/events{query}")).json()
-        return [event["seq"] for event in found["data"]], found["after"], found["has_more"], found["reset"]
-
-    assert await page("?limit=3") == ([1, 2, 3], "3", True, False)
-    assert await page("?limit=3&after=3") == ([4], "4", False, False)
-    assert await page("?types=key.*") == ([4], "4", False, False)
-    assert await page(f"?email_id={first}&limit=1") == ([1], "1", True, False)
-    assert await page(f"?email_id={first}&after=1") == ([3], "4", False, False)
-    assert await page("?after=99") == ([], "4", False, True)
-    assert (await api.http.get(f"/v1/events?email_id={second}")).json()["data"][0]["email_id"] == second
-    note = (await api.http.get("/v1/events?after=3")).json()["data"][0]
-    assert (note["subject"], note["data"]) == ("key:test", {"why": "expired"})
+async def test_there_may_be_only_so_many_streams(api: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more is refused for now, and so is one that comes while the server ends."""
+    monkeypatch.setattr("service.events.feed.MOST_LISTENERS", 1)
+    accepting = {"Accept": "text/event-stream"}
+    async with listening(api):
+        await wait_until(lambda: api.state["feed"].listeners == 1)
+        refused = await api.http.get("/v1/events", headers=accepting)
+        assert problem(refused) == (503, "too_many_streams")
+        assert refused.headers["retry-after"] == "5"
+    await wait_until(lambda: api.state["feed"].listeners == 0)
+    api.state["feed"].close()
+    assert problem(await api.http.get("/v1/events", headers=accepting)) == (503, "too_many_streams")
 
 
-async def test_what_is_in_a_document_is_told_nobody(api: Serving) -> None:
-    """Of a document an event tells which one and its revision; of a webhook's progress nothing at all."""
-
-    def write(it: Any) -> None:
-        it.put("secret", "s", {"value": "hush"}, type="webhook.created")
-        it.put("webhook", "w", {"cursor": 1}, type="webhook.progress")
-
-    await api.store.write(write)
-    response = await api.http.get("/v1/events")
-    assert "hush" not in response.text
-    told = [(event["type"], event["subject"], event["rev"], event["data"]) for event in response.json()["data"]]
-    assert told == [("webhook.created", "secret:s", 1, {})]
+async def test_the_head_of_a_stream_is_that_of_a_list(api: Serving) -> None:
+    """HEAD has no body, and would wait for the end of one that has none."""
+    response = await api.http.head("/v1/events", headers={"Accept": "text/event-stream"})
+    assert (response.status_code, response.headers["content-type"]) == (200, "application/json")
 
 
-async def test_who_did_what_is_for_admins(api: Serving) -> None:
-    """With a key that may only read, events of the audit are neither listed nor streamed."""
-    tokens = {}
-    for scope in (Scope.READ, Scope.ADMIN):
-        _, tokens[scope] = await keys.create(
-            api.store, name="", scopes=frozenset({scope}), expires_at=None, by="a test"
-        )
+async def test_streams_outlive_trouble_of_the_store(api: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happened meanwhile is told afterwards."""
+    monkeypatch.setattr("service.events.feed._LOOK_S", 0.01)
+    looks = []
 
-    async def types(scope: Scope) -> set[str]:
-        response = await api.http.get("/v1/events", headers={"Authorization": f"Bearer {tokens[scope]}"})
-        return {event["type"] for event in response.json()["data"]}
+    async def broken(_after: int, _timeout: float) -> bool:
+        looks.append(1)
+        raise StoreUnavailable("journal_cut", "in trouble")
 
-    assert await types(Scope.READ) == {"key.created"}
-    assert await types(Scope.ADMIN) == {"key.created", "audit.key_created"}
+    with monkeypatch.context() as patch:
+        patch.setattr(api.store, "changed", broken)
+        async with listening(api) as stream:
+            await wait_until(lambda: len(looks) > 2)
+            await accept(api)
+            patch.undo()
+            assert await take(stream, 1) == [("1", "email.scheduled")]
