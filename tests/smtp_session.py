@@ -19,6 +19,8 @@ class Action:
         then: ``continue``, ``drop`` (abort the connection) or ``freeze`` (say and read nothing until the server stops).
         store: At the dot only: record the message although no 250 is sent.
         delay: Seconds before the reply.
+        drip: Seconds before each byte of the reply.
+        raw: Sent as it is, instead of a reply.
     """
 
     code: int = 0
@@ -26,6 +28,8 @@ class Action:
     then: str = "continue"
     store: bool = False
     delay: float = 0.0
+    drip: float = 0.0
+    raw: bytes = b""
 
 
 def reply(code: int, text: str, *, then: str = "continue", delay: float = 0.0) -> Action:
@@ -35,6 +39,7 @@ def reply(code: int, text: str, *, then: str = "continue", delay: float = 0.0) -
 
 DROP = Action(then="drop")
 FREEZE = Action(then="freeze")
+GARBAGE = Action(raw=b"\x00\xff what is this\r\n")
 STORE_AND_DROP = Action(then="drop", store=True)
 STORE_AND_FREEZE = Action(then="freeze", store=True)
 
@@ -103,11 +108,16 @@ class Session:
             else:
                 await handler(rest)
 
-    async def _send(self, code: int, text: str) -> None:
+    async def _send(self, code: int, text: str, drip: float = 0.0) -> None:
         lines = text.split("\n")
         for line in lines[:-1]:
             self.writer.write(f"{code}-{line}\r\n".encode())
-        self.writer.write(f"{code} {lines[-1]}\r\n".encode())
+        last = f"{code} {lines[-1]}\r\n".encode()
+        for byte in last if drip else b"":
+            await asyncio.sleep(drip)
+            self.writer.write(bytes([byte]))
+            await self.writer.drain()
+        self.writer.write(b"" if drip else last)
         await self.writer.drain()
 
     async def _perform(self, action: Action | None) -> bool:
@@ -117,7 +127,10 @@ class Session:
         if action.delay:
             await asyncio.sleep(action.delay)
         if action.code:
-            await self._send(action.code, action.text)
+            await self._send(action.code, action.text, action.drip)
+        if action.raw:
+            self.writer.write(action.raw)
+            await self.writer.drain()
         if action.then == "freeze":
             await asyncio.Event().wait()
         if action.then == "drop":

@@ -37,6 +37,7 @@ from typing import IO
 from tests.smtp_session import (
     DROP,
     FREEZE,
+    GARBAGE,
     STORE_AND_DROP,
     STORE_AND_FREEZE,
     Action,
@@ -50,6 +51,7 @@ from tests.smtp_session import (
 __all__ = [
     "DROP",
     "FREEZE",
+    "GARBAGE",
     "STORE_AND_DROP",
     "STORE_AND_FREEZE",
     "Action",
