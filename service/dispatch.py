@@ -22,9 +22,11 @@ from service.email import jobs, life
 from service.email.life import FROZEN, OnUnknown, StaleRun, WrongState
 from service.email.record import FINAL, Change, Email, Ending, Outcome, Reply, Status
 from service.mailer import addresses, mime
+from service.mailer.builder import Builder
+from service.mailer.dkim import Signer, SigningFailed
 from service.mailer.relays import Relays
 from service.mailer.smtp import Connection
-from service.store.errors import StoreUnavailable
+from service.store.errors import StoreDamaged, StoreUnavailable
 from service.store.store import Store
 
 LOOK_AGAIN = timedelta(seconds=5)
@@ -57,6 +59,7 @@ class Dispatch:
         backoff: zqueue.Backoff,
         on_unknown: OnUnknown = "retry",
         return_path: str | None = None,
+        signer: Signer | None = None,
         frozen: timedelta = FROZEN,
         look_again: timedelta = LOOK_AGAIN,
         on_foreign: Callable[[ForeignJob], None] | None = None,
@@ -70,6 +73,7 @@ class Dispatch:
             backoff: The delays between counted attempts.
             on_unknown: What follows a transaction of which nobody knows whether it delivered.
             return_path: The envelope sender of e-mails that name none; None for their own sender.
+            signer: Signs the messages of its domains; None signs none.
             frozen: How long a run of a living process may take.
             look_again: How long to wait before looking again, and before writing again.
             on_foreign: Called before a job of another store is refused.
@@ -80,6 +84,7 @@ class Dispatch:
         self._backoff = backoff
         self._on_unknown: OnUnknown = on_unknown
         self._return_path = return_path
+        self._builder = Builder(store.blob, signer)
         self._frozen = frozen
         self._look_again = look_again
         self._on_foreign = on_foreign
@@ -208,7 +213,7 @@ class Dispatch:
         since = asyncio.get_running_loop().time()
         now = self._time(job)
         date = email.state.date or now.replace(microsecond=0)
-        message = _build(email, date, self._return_path)
+        message = await self._build(email, date)
         digest = message.digest if isinstance(message, mime.Message) else ""
         run = (email.id, email.state.run + 1)
         if run in self._running:
@@ -231,6 +236,26 @@ class Dispatch:
             await self._write(started, outcome)
         finally:
             self._running.discard(run)
+
+    async def _build(self, email: Email, date: datetime) -> mime.Message | Reply:
+        """The message, or the answer that stands for it where none can be built; what is accepted is checked for that.
+
+        Raises:
+            zqueue.Snooze: It cannot be signed now.
+        """
+        sender = email.content.envelope_from or self._return_path
+        try:
+            message = await self._builder.build(email, date)
+            return message if sender is None else replace(message, sender=addresses.to_wire(sender))
+        except SigningFailed as trouble:
+            _log.error("%s waits, since it cannot be signed: %s", email.id, trouble)
+            raise zqueue.Snooze(self._look_again) from trouble
+        except ValueError as error:
+            _log.exception("%s cannot be written as a message", email.id)
+            return Reply(554, f"5.6.0 not a message: {error}")
+        except (KeyError, StoreDamaged) as error:
+            _log.exception("a file of %s is lost", email.id)
+            return Reply(554, f"5.3.0 a file of the message is lost: {error}")
 
     async def _write(self, email: Email, outcome: Outcome) -> None:
         """Make the outcome durable, however long the store cannot take it: it is known nowhere else."""
@@ -268,17 +293,6 @@ class Dispatch:
             return False
         _log.info("%s is %s after run %d", email_id, ended.state.status, ended.state.run)
         return True
-
-
-def _build(email: Email, date: datetime, return_path: str | None) -> mime.Message | Reply:
-    """The message, or the answer that stands for it where none can be built; what is accepted is checked for that."""
-    sender = email.content.envelope_from or return_path
-    try:
-        message = mime.build(email, date)
-        return message if sender is None else replace(message, sender=addresses.to_wire(sender))
-    except ValueError as error:
-        _log.exception("%s cannot be written as a message", email.id)
-        return Reply(554, f"5.6.0 not a message: {error}")
 
 
 async def _unbroken(work: asyncio.Future[None]) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
+import idna
 from dotenv import dotenv_values
 from email_validator import EmailNotValidError, validate_email
-from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
+from pydantic import ByteSize, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service import rates
@@ -28,6 +29,7 @@ _REDIS_SCHEMES = ("redis", "rediss", "unix", "embedded")
 _LONGEST_DELAY = 30 * 86_400
 _DELAYS = 20
 _SEVERAL = re.compile(r"[\s,]+(?=smtps?://)")  # a comma alone may be part of a password
+_SELECTOR = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
 _SCOPES = ("send", "read", "admin")
 
 
@@ -86,6 +88,18 @@ class Settings(BaseSettings):
         (60.0, 600.0, 3600.0),
         description=f"1 to {_DELAYS} delays in seconds, each at most 30 days, such as 60,600,3600",
     )
+    dkim_domain: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="a domain whose e-mails are signed, or several of them, such as example.com,example.org"
+    )
+    dkim_selector: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="the name of a key in the DNS, or several of them, such as mail2026 or rsa2026,ed2026"
+    )
+    dkim_key_file: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (),
+        description=f"a file with a private key in PEM, one for each {PREFIX}DKIM_SELECTOR, "
+        f"and be given with that and {PREFIX}DKIM_DOMAIN or not at all",
+        validate_default=True,
+    )
     on_unknown: Literal["retry", "hold"] = Field("retry", description="retry or hold")
     max_message: ByteSize = Field(
         ByteSize(25 * 1024 * 1024),
@@ -121,6 +135,33 @@ class Settings(BaseSettings):
         if not 1 <= len(delays) <= _DELAYS or not all(0 <= delay <= _LONGEST_DELAY for delay in delays):
             raise ValueError("out of range")
         return delays
+
+    @field_validator("dkim_domain", mode="before")
+    @classmethod
+    def _domains(cls, value: object) -> tuple[str, ...]:
+        names = [idna.encode(name, uts46=True).decode("ascii") for name in _listed(value)]
+        if not all("." in name for name in names):
+            raise ValueError("not a domain")
+        return tuple(names)
+
+    @field_validator("dkim_selector", mode="before")
+    @classmethod
+    def _selectors(cls, value: object) -> tuple[str, ...]:
+        names = _listed(value)
+        if not all(_SELECTOR.fullmatch(name) for name in names) or len(set(names)) < len(names):
+            raise ValueError("not selectors")
+        return names
+
+    @field_validator("dkim_key_file", mode="before")
+    @classmethod
+    def _key_files(cls, value: object, info: ValidationInfo) -> tuple[Path, ...]:
+        paths = tuple(Path(path).expanduser().absolute() for path in _listed(value))
+        selectors, domains = (info.data.get(name) for name in ("dkim_selector", "dkim_domain"))
+        if selectors is None or domains is None:
+            return paths  # one of them is wrong itself, and named for that
+        if len(paths) != len(selectors) or bool(paths) != bool(domains):
+            raise ValueError("not as many")
+        return paths
 
     @field_validator("api_rate", mode="before")
     @classmethod
@@ -227,6 +268,12 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
     except ValueError:
         return False
+
+
+def _listed(value: object) -> tuple[str, ...]:
+    """The items of a list with commas."""
+    items = value.split(",") if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else []
+    return tuple(str(item).strip() for item in items if str(item).strip())
 
 
 def _refuse_unknown(keys: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import zqueue
 from service.dispatch import Dispatch
+from service.mailer.dkim import Signer
 from service.mailer.relay import Relay
 from service.mailer.relays import Relays
 from service.mailer.target import Target
@@ -48,7 +49,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, lease: timedelta = LEA
         drain: How long a stopping worker waits for what runs before it cancels it.
 
     Raises:
-        SettingsError: The relay's URL cannot be used.
+        SettingsError: The relay's URL or a key cannot be used.
         StoreError: The store cannot be opened, or takes no more writes from this process.
         ForeignJob: The queue holds jobs of another store; going on would lose them or send from the wrong one.
     """
@@ -64,6 +65,9 @@ async def run(settings: Settings, stop: asyncio.Event, *, lease: timedelta = LEA
             ]
         )
         stack.push_async_callback(relays.close)
+        signer = await asyncio.to_thread(Signer.of, settings)
+        if signer is not None:
+            stack.callback(signer.close)
         dispatch = Dispatch(
             store,
             relays,
@@ -71,6 +75,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, lease: timedelta = LEA
             backoff=settings.backoff,
             on_unknown=settings.on_unknown,
             return_path=settings.return_path,
+            signer=signer,
             on_foreign=fate.seal,
         )
         stack.push_async_callback(dispatch.finish, LAST_WORDS)

@@ -15,12 +15,15 @@ _NAME = re.compile(r"[!-9;-~]{1,76}")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _OWNED = frozenset(
     {
+        "apparently-to",
         "authentication-results",
         "bcc",
         "cc",
         "date",
         "delivered-to",
         "dkim-signature",
+        "domainkey-signature",
+        "envelope-to",
         "from",
         "message-id",
         "mime-version",
@@ -31,10 +34,19 @@ _OWNED = frozenset(
         "sender",
         "subject",
         "to",
+        "x-envelope-from",
+        "x-envelope-to",
+        "x-original-to",
     }
 )
 _OWNED_PREFIXES = ("arc-", "content-", "resent-")
 _AS_FIELDS = {"bcc", "cc", "from", "reply-to", "subject", "to"}
+
+
+def is_owned(name: str) -> bool:
+    """Whether the service, or who carries the message further, writes the header *name*."""
+    lowered = name.lower()
+    return lowered in _OWNED or lowered.startswith(_OWNED_PREFIXES)
 
 
 def complaint_about_text(value: str) -> str | None:
@@ -49,7 +61,7 @@ def complaint_about_header(name: str, value: object) -> str | None:
     if _NAME.fullmatch(name) is None:
         return "is not a header name: 1 to 76 ASCII characters, without blanks, colons and line breaks"
     lowered = name.lower()
-    if lowered in _OWNED or lowered.startswith(_OWNED_PREFIXES):
+    if is_owned(name):
         instead = f"; use the field {lowered.replace('-', '_')}" if lowered in _AS_FIELDS else ""
         return f"is a header that the service writes itself{instead}"
     if not isinstance(value, str):

@@ -1,47 +1,22 @@
 """The bytes of a message, as a pure function of its record and its date.
 
 Every attempt builds them anew and gets the same, so nothing but the record is kept and a digest is enough to prove it.
-The classes of `email` in their older form (`compat32`) write the body; the header comes from `service.mailer.headers`,
-since neither policy of the standard library writes every field so that it is read back.
+The header comes from `service.mailer.headers`, since neither policy of the standard library writes every field so that
+it is read back; the body from `service.mailer.parts`.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.generator import BytesGenerator
-from email.message import Message as MimePart
-from email.mime.multipart import MIMEMultipart
-from email.mime.nonmultipart import MIMENonMultipart
-from email.policy import compat32
 from email.utils import format_datetime
 from hashlib import sha256
-from io import BytesIO
 
-from service.email.record import Content, Email
-from service.mailer import addresses, headers
-
-_POLICY = compat32.clone(linesep="\r\n", max_line_length=None)
-_LINE_END = re.compile(r"\r\n|\r|\n")
-_UNPRINTABLE = re.compile(rb"[^\t\r\n -~]")
-_OURS = frozenset(
-    {
-        "date",
-        "from",
-        "to",
-        "cc",
-        "bcc",
-        "reply-to",
-        "subject",
-        "message-id",
-        "mime-version",
-        "content-type",
-        "content-transfer-encoding",
-    }
-)
+from service.email import header_fields
+from service.email.record import Attachment, Content, Email
+from service.mailer import addresses, headers, parts
+from service.mailer.parts import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +36,28 @@ class Message:
     utf8: bool
 
 
-def build(email: Email, date: datetime) -> Message:
+def build(email: Email, date: datetime, blob: Callable[[str], bytes]) -> Message:
     """The message of *email*, the same for the same content and *date*.
+
+    It takes some 20 ms for each megabyte of files, during which other threads get their turns: an event loop leaves a
+    message with files to a thread.
+
+    Args:
+        email: What is sent.
+        date: Its ``Date``.
+        blob: The bytes of a file by their SHA-256.
 
     Raises:
         ValueError: Something in the content cannot be written as a header; the message names it. What was accepted
             over HTTP has been checked for that.
+        KeyError: *blob* has not the bytes of a file.
     """
-    fields = _header(email.content, date)
-    written = BytesIO()
-    for name, value in fields:
-        written.write(f"{name}: {value}\r\n".encode())
-    BytesGenerator(written, mangle_from_=False, policy=_POLICY).flatten(_body(email.content))
-    if not written.getvalue().endswith(b"\r\n"):
-        written.write(b"\r\n")
-    data = written.getvalue()
-    sender = addresses.to_wire(addresses.split(email.content.sender)[1])
+    content = email.content
+    fields = _header(content, date)
+    body = _body(content, blob)
+    head = parts.header([*fields, ("MIME-Version", "1.0"), *body.fields])
+    data = b"".join([head, b"\r\n", *body.pieces])
+    sender = addresses.to_wire(addresses.split(content.sender)[1])
     utf8 = any(not value.isascii() for _, value in fields)
     return Message(sender, data, sha256(data).hexdigest(), utf8)
 
@@ -96,49 +77,31 @@ def _header(content: Content, date: datetime) -> list[tuple[str, str]]:
     fields.append(("Message-ID", headers.custom("Message-ID", content.message_id)))
     for name, value in content.headers.items():
         headers.check_name(name)
-        if name.lower() in _OURS:
+        if header_fields.is_owned(name):
             raise ValueError(f"{name} cannot be set as an extra header")
         fields.append((name, headers.custom(name, value)))
     return fields
 
 
-def _body(content: Content) -> MimePart:
-    parts = [_text(text, kind) for text, kind in ((content.text, "plain"), (content.html, "html")) if text is not None]
-    if len(parts) < 2:
-        return parts[0] if parts else _text("", "plain")
-    for part in parts:
-        del part["MIME-Version"]
-    return MIMEMultipart("alternative", _boundary(parts), parts)
+def _body(content: Content, blob: Callable[[str], bytes]) -> Part:
+    """Text and HTML are alternatives; pictures that the HTML shows are related to them; files are beside all that."""
+    inline = [file for file in content.attachments if file.content_id is not None and content.html is not None]
+    beside = [file for file in content.attachments if file not in inline]
+
+    def filed(file: Attachment) -> Part:
+        return parts.of_file(file, blob(file.sha256), inline=file in inline)
+
+    body = _texts(content)
+    if inline:
+        body = parts.multipart("related", [body, *map(filed, inline)], [f'type="{body.content_type}"'])
+    if beside:
+        body = parts.multipart("mixed", [body, *map(filed, beside)])
+    return body
 
 
-def _text(text: str, kind: str) -> MIMENonMultipart:
-    raw = _LINE_END.sub("\r\n", text).encode("utf-8")
-    if raw and not raw.endswith(b"\r\n"):
-        raw += b"\r\n"
-    encoding, payload = _encoded(raw)
-    part = MIMENonMultipart("text", kind, charset="utf-8")
-    part["Content-Transfer-Encoding"] = encoding
-    part.set_payload(payload)
-    return part
-
-
-def _encoded(raw: bytes) -> tuple[str, str]:
-    """The transfer encoding of *raw* and *raw* in it: as it is where SMTP carries that, else the smaller of the two."""
-    if not _UNPRINTABLE.search(raw) and max(map(len, raw.split(b"\r\n"))) <= headers.LONGEST_LINE:
-        return "7bit", raw.decode("ascii")
-    quoted = binascii.b2a_qp(raw)
-    wrapped = base64.encodebytes(raw)
-    if len(quoted) <= len(wrapped):
-        return "quoted-printable", quoted.decode("ascii")
-    return "base64", wrapped.decode("ascii")
-
-
-def _boundary(parts: list[MIMENonMultipart]) -> str:
-    """A line that is in none of *parts*, drawn from their hash so that it is the same every time."""
-    payloads = [str(part.get_payload()) for part in parts]
-    seed = sha256("\0".join(payloads).encode("ascii"))
-    boundary = f"=_{seed.hexdigest()[:24]}"
-    while any(boundary in payload for payload in payloads):
-        seed.update(b"again")
-        boundary = f"=_{seed.hexdigest()[:24]}"
-    return boundary
+def _texts(content: Content) -> Part:
+    texts = ((content.text, "plain"), (content.html, "html"))
+    found = [parts.of_text(text, kind) for text, kind in texts if text is not None]
+    if len(found) > 1:
+        return parts.multipart("alternative", found)
+    return found[0] if found else parts.of_text("", "plain")

@@ -114,7 +114,10 @@ class Composer:
             await asyncio.to_thread(lambda: [self._store.put_blob(data) for data in files.values()])
 
     def _size(self, composed: Composed) -> int:
-        return len(mime.build(composed.email, composed.email.state.scheduled_at).data)
+        def blob(sha256: str) -> bytes:
+            return composed.files[sha256] if sha256 in composed.files else self._store.blob(sha256)
+
+        return len(mime.build(composed.email, composed.email.state.scheduled_at, blob).data)
 
     async def _filled(self, call: TemplateCall) -> Filled:
         if self._fill is None:

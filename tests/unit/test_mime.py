@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email
 import email.policy
-import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,8 +19,10 @@ from hypothesis import strategies as st
 from service.email import request
 from service.email.faults import InvalidRequest
 from service.email.record import Content, Email, Recipient, State, Status
+from service.email.terms import Terms
 from service.mailer import headers, mime
 
+FILES: dict[str, bytes] = {}
 NOW = datetime(2026, 11, 24, 12, 30, 15, 123456, tzinfo=UTC)
 
 
@@ -40,7 +41,7 @@ def an_email(**content: Any) -> Email:
 
 def built(**content: Any) -> bytes:
     """The bytes of an e-mail with this content and defaults for the rest."""
-    return mime.build(an_email(**content), NOW).data
+    return mime.build(an_email(**content), NOW, FILES.__getitem__).data
 
 
 def read(data: bytes) -> EmailMessage:
@@ -78,8 +79,8 @@ def test_plain_message() -> None:
         b"Subject: Hello\r\n"
         b"Message-ID: <em_1@example.com>\r\n"
         b"X-Order: 17\r\n"
-        b'Content-Type: text/plain; charset="utf-8"\r\n'
         b"MIME-Version: 1.0\r\n"
+        b'Content-Type: text/plain; charset="utf-8"\r\n'
         b"Content-Transfer-Encoding: 7bit\r\n"
         b"\r\n"
         b"Hi\r\n"
@@ -90,8 +91,11 @@ def test_same_bytes_every_time() -> None:
     """The bytes and the digest depend on the content and the date alone, not on the state or the revision."""
     first = an_email(text="a", html="<p>a</p>")
     later = replace(first, rev=9, state=replace(first.state, run=4, attempts=2, status=Status.RETRYING))
-    assert mime.build(first, NOW) == mime.build(later, NOW)
-    assert mime.build(first, NOW).digest != mime.build(first, NOW + timedelta(seconds=1)).digest
+    assert mime.build(first, NOW, FILES.__getitem__) == mime.build(later, NOW, FILES.__getitem__)
+    assert (
+        mime.build(first, NOW, FILES.__getitem__).digest
+        != mime.build(first, NOW + timedelta(seconds=1), FILES.__getitem__).digest
+    )
 
 
 def test_bcc_is_never_written() -> None:
@@ -256,10 +260,10 @@ def test_what_no_header_can_carry_is_refused(content: dict[str, Any], names: str
 
 def test_international_local_part_is_raw_utf8() -> None:
     """A local part outside ASCII is written as UTF-8 and marks the message as one for SMTPUTF8."""
-    message = mime.build(an_email(to=("Jörg <jörg@bücher.example>",)), NOW)
+    message = mime.build(an_email(to=("Jörg <jörg@bücher.example>",)), NOW, FILES.__getitem__)
     assert message.utf8
     assert "<jörg@xn--bcher-kva.example>".encode() in message.data
-    assert not mime.build(an_email(to=("Jörg <joerg@bücher.example>",)), NOW).utf8
+    assert not mime.build(an_email(to=("Jörg <joerg@bücher.example>",)), NOW, FILES.__getitem__).utf8
 
 
 @settings(max_examples=150, deadline=None)
@@ -296,7 +300,7 @@ def test_what_is_accepted_can_be_written(subject: str, name: str, domain: str, v
         "headers": {header: value},
     }
     try:
-        draft = request.parse(json.dumps(body).encode(), now=NOW, write_header=headers.custom)
+        draft = request.read(body, Terms(NOW, headers.custom))
     except InvalidRequest:
         return
     data = built(to=(str(draft.to[0]),), subject=draft.subject, headers=draft.headers)

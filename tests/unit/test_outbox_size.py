@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.email.record import Content
+from service.email.record import Attachment, Content
 from service.mailer import mime
 from service.outbox.size import most_bytes
 from tests.unit.email_records import NOW, fresh
 
+FILES = {"0" * 64: b"\xff" * 100_000}
 _TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=2_000)
 _WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "Zp")), max_size=300)
 
@@ -24,7 +25,7 @@ def content(**fields: object) -> Content:
 
 def size(of: Content) -> int:
     """The size of its message."""
-    return len(mime.build(replace(fresh(), content=of), NOW).data)
+    return len(mime.build(replace(fresh(), content=of), NOW, FILES.__getitem__).data)
 
 
 @given(_TEXT, st.none() | _TEXT, _WORDS, st.dictionaries(st.sampled_from(["X-A", "X-B", "Keywords"]), _WORDS))
@@ -44,6 +45,7 @@ def test_a_message_is_never_larger_than_estimated(
         {"text": "ü" * 10_000, "html": "=" * 10_000},
         {"text": "😀" * 1_000, "subject": "😀" * 998},
         {"to": tuple(f'"{"ü" * 200}" <u{n}@example.com>' for n in range(100))},
+        {"attachments": tuple(Attachment("\U0001f600" * 255, "a/" + "b" * 198, 100_000, "0" * 64) for _ in range(5))},
         {"headers": {f"X-{n}": "ü" * 5_000 for n in range(50)}},
     ],
 )

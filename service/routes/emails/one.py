@@ -68,10 +68,13 @@ class Message(HTTPEndpoint):
         problems=(404,),
     )
     async def get(self, request: Request) -> Response:
-        """The message (RFC 5322). Before the first attempt its date is the time it is scheduled for."""
+        """The message (RFC 5322), without the signatures of DKIM.
+
+        Before the first attempt its date is the time it is scheduled for.
+        """
         email = reading.find(request)
         date = email.state.date or email.state.scheduled_at
-        message = await asyncio.to_thread(mime.build, email, date)
+        message = await asyncio.to_thread(mime.build, email, date, state_of(request)["store"].blob)
         return Response(
             message.data,
             media_type="message/rfc822",
