@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from service.routes import attachments, emails, events, health, inbox, templates, webhooks
-from service.routes import schedules
+from service.routes import attachments, emails, events, health, inbox, schedules, templates, webhooks
+from service.routes.docs import endpoints as docs
 from service.routes.guard import guarded
 from service.routes.openapi import endpoints as openapi
 
@@ -40,6 +40,9 @@ TABLE = [
     Route("/healthz", health.Healthz),
     Route("/readyz", health.Readyz),
     Route("/openapi.json", openapi.OpenApi),
+    Route("/docs", docs.Docs),
+    Route("/docs/docs.css", docs.Style),
+    Route("/docs/docs.js", docs.Script),
 ]
 """Each names its scopes and describes itself by `operation.operation` on the methods of its endpoint."""
 

@@ -129,8 +129,6 @@ FIELDS: dict[str, tuple[Any, ...]] = {
     "address": ("The address.", "ann@example.org"),
     "code": ("The SMTP code of the server's last answer about it; null before there was one.", 250),
     "reply": ("The text of that answer.", "2.1.5 Ok"),
-    "EmailSummary.from": ("The sender.", "Shop <shop@example.com>"),
-    "EmailRecord.from": ("The sender.", "Shop <shop@example.com>"),
     "name": ("The name: letters, digits and `._-`, beginning with a letter or a digit, at most 100.", "welcome"),
     # The inbox for development, and health
     "received_at": ("When it arrived (UTC).", _TIME),
@@ -218,3 +216,17 @@ FIELDS: dict[str, tuple[Any, ...]] = {
     "index": ("Its place in the batch, from 0.", 0),
 }
 """Field -> its description, then examples of its value."""
+
+for _model in ("EmailSummary", "EmailRecord"):
+    FIELDS[f"{_model}.from"] = ("The sender.", "Shop <shop@example.com>")
+    FIELDS[f"{_model}.to"] = ("Recipients.", ["Ann <ann@example.org>"])
+    for _field in ("cc", "bcc", "reply_to", "attachments"):
+        FIELDS[f"{_model}.{_field}"] = (FIELDS[_field][0], [])
+    for _field in ("template", "envelope_from"):
+        FIELDS[f"{_model}.{_field}"] = (FIELDS[_field][0], None)
+    FIELDS[f"{_model}.headers"] = (FIELDS["headers"][0], {"X-Campaign": "spring"})
+    FIELDS[f"{_model}.scheduled_at"] = ("When it is to be sent (UTC).", _TIME)
+    FIELDS[f"{_model}.retry_until"] = (
+        "When it is given up, whatever attempts are left (UTC).",
+        "2030-01-06T08:00:00.000000Z",
+    )
