@@ -103,7 +103,7 @@ def read_journal(directory: Path) -> dict[str, Record]:
     content = b"".join(path.read_bytes() for path in sorted(directory.glob("journal-*.jsonl")))
     by_email: dict[str, list[dict[str, Any]]] = {}
     for line in whole_writes(content)[0]:
-        if line["id"]:
+        if "state" in line["data"]:  # of an e-mail, not of a template or schedule
             by_email.setdefault(line["id"], []).append(line)
     return {email_id: _record(lines) for email_id, lines in by_email.items()}
 
