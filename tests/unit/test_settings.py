@@ -41,6 +41,7 @@ def test_defaults_need_no_configuration(tmp_path: Path) -> None:
         "default_from": None,
         "ehlo_hostname": None,
         "return_path": None,
+        "public_url": None,
         "domain_concurrency": 10,
         "rate_limits": {},
         "max_retries": 3,
@@ -179,6 +180,24 @@ def test_every_bad_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("SERVICE_ON_UNKNOWN", "y")
     with pytest.raises(SettingsError, match=r"(?s)SERVICE_PORT=x.*\n.*SERVICE_ON_UNKNOWN=y"):
         load()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("mail.example.com", "http://mail.example.com", "ftp://mail.example.com", "https://", "https://[::1"),
+        *("https://me@mail.example.com", "https://mail.example.com/?a=b", "https://mail.example.com/#a"),
+        *("https://mail.example.com:99999", "https://mail.example.com/a b", "https://x" + "x" * 190),
+    ],
+)
+def test_recipients_need_a_url_that_they_reach(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """One-click unsubscribing is for https (RFC 8058); anything else is refused, but http on this machine."""
+    monkeypatch.setenv("SERVICE_PUBLIC_URL", url)
+    with pytest.raises(SettingsError, match="SERVICE_PUBLIC_URL is not allowed: it must be where recipients"):
+        load()
+    for good in ("https://mail.example.com/zq/", "http://localhost:8000"):
+        monkeypatch.setenv("SERVICE_PUBLIC_URL", good)
+        assert load().public_url == good.rstrip("/")
 
 
 @pytest.mark.parametrize("in_file", [False, True])
