@@ -18,6 +18,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import zqueue
+from service import suppression
 from service.email import jobs, life
 from service.email.life import FROZEN, OnUnknown, StaleRun, WrongState
 from service.email.record import FINAL, Change, Email, Ending, Outcome, Reply, Status
@@ -220,12 +221,22 @@ class Dispatch:
             raise zqueue.Snooze(self._look_again)
         self._running.add(run)  # before anybody can read of it, who would otherwise take it for left unfinished
         try:
-            started = await self._store.change(
-                email.id,
-                lambda it: life.begin(it, now=now, rev=email.rev, by=self._store.by, date=date, digest=digest),
+            started = await self._store.write(
+                lambda transaction: transaction.change(
+                    email.id,
+                    lambda it: life.begin(
+                        it,
+                        now=now,
+                        rev=email.rev,
+                        by=self._store.by,
+                        date=date,
+                        digest=digest,
+                        suppressed=suppression.suppressed(transaction, life.still_to_try(it)),
+                    ),
+                )
             )
             if started.state.status is not Status.SENDING:
-                return  # expired, or not due yet
+                return  # expired, or not due yet, or nobody is to get it any more
             recipients = life.still_to_try(started)
             if isinstance(message, mime.Message):
                 outcome = await connection.send(

@@ -30,6 +30,7 @@ _LONGEST_DELAY = 30 * 86_400
 _DELAYS = 20
 _SEVERAL = re.compile(r"[\s,]+(?=smtps?://)")  # a comma alone may be part of a password
 _SELECTOR = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
+_PUBLIC_URL = re.compile(r"[a-z]+://[A-Za-z0-9._:/~\[\]-]{1,190}")  # without user, query and fragment
 _SCOPES = ("send", "read", "admin")
 
 
@@ -76,6 +77,11 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$",
     )
     return_path: str | None = Field(None, description="an address such as bounces@example.com")
+    public_url: str | None = Field(
+        None,
+        description="where recipients of e-mails reach this service, for unsubscribing: a URL such as "
+        "https://mail.example.com (http only for this machine), at most 200 characters long",
+    )
     domain_concurrency: int = Field(
         10, description="a number of e-mails to one domain on their way at once, from 1 to 10000", ge=1, le=10_000
     )
@@ -188,6 +194,17 @@ class Settings(BaseSettings):
             if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.port == 0:
                 raise ValueError("not an SMTP URL")
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _public(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+        if not secure or not parts.hostname or parts.port == 0 or not _PUBLIC_URL.fullmatch(value):
+            raise ValueError("not such a URL")
+        return value.rstrip("/")
 
     @field_validator("return_path")
     @classmethod

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from service import suppression, unsubscribe
 from service.email import header_fields, ids, life
 from service.email.draft import Draft, Filled, TemplateCall
 from service.email.faults import Fault, InvalidRequest
 from service.email.record import Content, Email
+from service.email.request import UNSUBSCRIBE_HEADERS
 from service.email.request_fields import LONGEST_SUBJECT
 from service.mailer import mime
 from service.outbox.size import most_bytes
@@ -51,15 +53,18 @@ class Composer:
         scheduled_at = draft.scheduled_at or now
         max_retries = self._settings.max_retries if draft.max_retries is None else draft.max_retries
         email_id = ids.new_email_id()
-        message_id = ids.message_id(email_id, draft.sender.domain)
+        content = await self.content(draft, ids.message_id(email_id, draft.sender.domain))
+        if draft.unsubscribe:
+            content = await self.offer_unsubscribing(email_id, content, draft.addresses[0])
         email = life.accept(
             email_id,
-            await self.content(draft, message_id),
+            content,
             addresses=draft.addresses,
             now=now,
             scheduled_at=scheduled_at,
             max_retries=max_retries,
             retry_until=draft.retry_until or life.default_retry_until(scheduled_at, max_retries, self._backoff),
+            suppressed=suppression.suppressed(self._store, draft.addresses),
         )
         composed = Composed(email, {one.attachment.sha256: one.data for one in draft.files if one.data is not None})
         await self.check_size(composed)
@@ -90,6 +95,14 @@ class Composer:
             envelope_from=draft.envelope_from,
             template=filled.label or None,
         )
+
+    async def offer_unsubscribing(self, email_id: str, content: Content, address: str) -> Content:
+        """*content* with the headers by which *address*, the one recipient, unsubscribes with one click."""
+        names = {name.lower() for name in UNSUBSCRIBE_HEADERS}
+        fields = {name: value for name, value in content.headers.items() if name.lower() not in names}
+        if self._settings.public_url is not None:
+            fields |= await unsubscribe.headers(self._store, self._settings.public_url, email_id, address)
+        return replace(content, headers=fields)
 
     async def check_size(self, composed: Composed) -> None:
         """See that the message is not larger than it may be.

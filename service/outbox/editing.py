@@ -8,15 +8,17 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from service import unsubscribe
 from service.email import life, patch, request_times
 from service.email.draft import Draft
 from service.email.edits import Edit
-from service.email.faults import InvalidRequest
+from service.email.faults import Fault, InvalidRequest
 from service.email.patch import Patch
 from service.email.record import Content, Email
 from service.email.terms import Terms
 from service.outbox.composing import Composed, Composer
 from service.settings import Settings
+from service.store.store import Store
 from zqueue import Backoff
 
 _BODIES = frozenset({"subject", "text", "html"})
@@ -25,7 +27,8 @@ _BODIES = frozenset({"subject", "text", "html"})
 class Editor:
     """Makes edits of patches."""
 
-    def __init__(self, composer: Composer, settings: Settings) -> None:
+    def __init__(self, store: Store, composer: Composer, settings: Settings) -> None:
+        self._store = store
         self._composer = composer
         self._settings = settings
         self._backoff = settings.backoff
@@ -47,6 +50,10 @@ class Editor:
         content = await self._composer.content(draft, email.content.message_id)
         if draft.template is None and not wanted.given & _BODIES:
             content = replace(content, template=email.content.template)
+        if unsubscribe.is_offered(self._store, email):  # for the recipient that it has by now
+            if len(draft.addresses) != 1:
+                raise InvalidRequest([Fault("/to", "must be one recipient, who is offered to unsubscribe")])
+            content = await self._composer.offer_unsubscribing(email.id, content, draft.addresses[0])
         files = {one.attachment.sha256: one.data for one in draft.files if one.data is not None}
         await self._composer.check_size(Composed(replace(email, content=content), files))
         await self._composer.keep(files)

@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from service import suppression
 from service.email import edits, life
 from service.email.draft import Draft
 from service.email.edits import StaleRevision, check_rev
@@ -43,7 +44,7 @@ class Outbox:
         self._settings = settings
         self._line = Line(queue, store.id)
         self._composer = Composer(store, settings, fill)
-        self._editor = Editor(self._composer, settings)
+        self._editor = Editor(store, self._composer, settings)
 
     def now(self) -> datetime:
         """The clock of everything: the queue server's."""
@@ -52,7 +53,14 @@ class Outbox:
     def terms(self) -> Terms:
         """What requests are held to now."""
         settings = self._settings
-        return Terms(self.now(), headers.custom, settings.default_from, settings.max_message, self._store.blob_size)
+        return Terms(
+            self.now(),
+            headers.custom,
+            settings.default_from,
+            settings.max_message,
+            self._store.blob_size,
+            unsubscribe=settings.public_url is not None,
+        )
 
     async def accept(self, draft: Draft) -> Email:
         """Take an e-mail on. It is durable on return, and sent when it is due whatever happens next.
@@ -127,8 +135,10 @@ class Outbox:
                 raise EmailNotFound(email_id)
             check_rev(email, rev)
             wanted = await self._editor.edit(email, body, terms)
+            nobody = suppression.suppressed(self._store, wanted.addresses or ())
+            decide = partial(edits.edit, edit=wanted, rev=email.rev, suppressed=nobody)
             try:
-                changed = await self._store.change(email_id, partial(edits.edit, edit=wanted, rev=email.rev))
+                changed = await self._store.change(email_id, decide)
             except StaleRevision:
                 if rev is not None:
                     raise
