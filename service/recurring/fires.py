@@ -97,7 +97,8 @@ class Fires:
         key = _key(name, stamp)
         known = self._store.key(key.name, self._outbox.now())
         if known is not None:  # so that what it can be made from by now does not matter
-            await self._record(name, slot, definition, email_id=known.email_ids[0])
+            email_id = known.email_ids[0]
+            await self._record(name, slot, definition, email_id=email_id, error=_trouble(self._store.get(email_id)))
             return
         try:
             composed = await emails.compose(self._outbox, definition)
@@ -168,10 +169,8 @@ def _key(name: str, stamp: str) -> Key:
     return Key(key, sha256(key.encode()).hexdigest())
 
 
-def _trouble(email: Email) -> str | None:
-    """Why an e-mail that was accepted is not sent."""
-    if email.state.status is not Status.FAILED:
+def _trouble(email: Email | None) -> str | None:
+    """Why an e-mail that was accepted was never to be sent."""
+    if email is None or (email.state.status, email.state.reason) != (Status.FAILED, "suppressed"):
         return None
-    return f"the e-mail failed at once: {email.state.reason}" + (
-        f", {email.state.last_error}" if email.state.last_error else ""
-    )
+    return "every recipient is on the suppression list"

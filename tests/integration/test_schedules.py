@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 import zqueue
+from service import suppression
 from service.dispatch import ForeignJob
 from service.email.faults import Fault
+from service.email.record import Status
 from service.recurring.definition import PROGRESS, TASK
 from service.store.errors import StoreUnavailable
 from service.templating.renderer import CutShort, Rendered, Source
@@ -217,6 +219,18 @@ async def test_what_cannot_be_accepted_is_told_and_the_next_slot_tries_again(wor
     await world.follow(START + 3 * HOUR)
     assert world.schedules.get("hourly").progress.error is None
     assert [one.content.template for one in world.emails] == ["news@3"]
+
+
+async def test_recipients_who_want_no_more_get_no_more(world: World) -> None:
+    """With all of them suppressed a slot makes an e-mail that fails at once, and the schedule says so."""
+    await world.schedules.put("hourly", HOURLY)
+    await world.store.write(lambda t: suppression.add(t, "b@example.com", suppression.Reason.UNSUBSCRIBE))
+    await world.follow(START + HOUR)
+    (email,) = world.emails
+    progress = world.schedules.get("hourly").progress
+    assert (email.state.status, email.state.reason, progress.email_id) == (Status.FAILED, "suppressed", email.id)
+    assert progress.error == "every recipient is on the suppression list"
+    assert world.told()[-1][0] == "schedule.failed"
 
 
 async def test_a_slot_is_not_lost_to_a_busy_machine(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
