@@ -21,7 +21,6 @@ from service.store.store import Store
 from service.store.transaction import Transaction
 
 KIND = "key"
-LONGEST_NAME = 100
 
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 _ID_LENGTH = 12
@@ -91,7 +90,7 @@ async def create(
 
     Args:
         store: Where it is kept.
-        name: For people, at most `LONGEST_NAME` characters.
+        name: For people, at most 100 characters.
         scopes: At least one of `GRANTED`.
         expires_at: When it ends by itself.
         by: Who makes it, for the audit.

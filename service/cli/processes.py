@@ -1,7 +1,4 @@
-"""``python -m service ...``: the service's programs.
-
-Each imports what it runs only once it runs: `up` has four processes to start, and a wrong setting is told at once.
-"""
+"""``api``, ``worker`` and ``inbox``: the programs that `up` runs, each alone."""
 
 from __future__ import annotations
 
@@ -19,94 +16,25 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from service import exits, listening
-from service.settings import PREFIX, Settings, SettingsError, load
-from service.store.errors import StoreDamaged, StoreError, StoreUnavailable
-from zqueue import EmbeddedServer, QueueUnavailable
+from service.cli.refusing import refuse
+from service.settings import Settings
+from zqueue import EmbeddedServer
 
 _log = logging.getLogger(__name__)
 
-_PASSING = frozenset({"no_space", "store_locked", "write_failed", "journal_cut"})
-"""Why the store may not be used now, and yet by the next process."""
 
-_DESCRIPTION = "A self-hosted e-mail scheduler. Settings come from SERVICE_* variables, over .env, over defaults."
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command; its exit status (see `exits`)."""
-    options = _parser().parse_args(arguments)
-    try:
-        settings = load()
-    except SettingsError as error:
-        return _refuse(exits.USAGE, str(error))
-    from service import logs
-
-    logs.configure(settings)
-    run: Callable[[Settings, argparse.Namespace], int] = options.run
-    try:
-        return run(settings, options)
-    except SettingsError as error:
-        return _refuse(exits.USAGE, str(error))
-    except StoreDamaged as error:
-        return _refuse(exits.DAMAGED, f"the store is damaged and nothing was started: {error}")
-    except StoreError as error:
-        passing = isinstance(error, StoreUnavailable) and error.reason in _PASSING
-        why = f"the store in {PREFIX}DATA_DIR={settings.data_dir} cannot be used: {error}"
-        return _refuse(exits.FAILED if passing else exits.UNAVAILABLE, why)
-    except QueueUnavailable as error:
-        return _refuse(exits.UNAVAILABLE, str(error))
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-
-
-def _refuse(status: int, why: str) -> int:
-    print(f"service: {why}", file=sys.stderr)
-    return status
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m service", description=_DESCRIPTION)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    up = commands.add_parser("up", help="everything in one command: Valkey, API, worker and a catch-all inbox")
-    up.set_defaults(run=_up)
+def register(commands: Any) -> None:
+    """Add the commands to *commands*, the subparsers of the program."""
     api = commands.add_parser("api", help="the HTTP API alone")
     api.set_defaults(run=_api)
-    commands.add_parser("worker", help="the worker alone: sends what is due").set_defaults(run=_worker)
-    commands.add_parser("inbox", help="the catch-all inbox alone, for development").set_defaults(run=_inbox)
-    for name in ("api", "worker", "inbox"):
-        commands.choices[name].add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
-    for name in ("api", "inbox"):
-        commands.choices[name].add_argument("--fd", type=int, default=None, help=argparse.SUPPRESS)
-    return parser
-
-
-def _up(settings: Settings, _options: argparse.Namespace) -> int:
-    from service.supervise import Supervisor
-
-    def announce(url: str, inbox_port: int) -> None:
-        print(_announcement(settings, url, inbox_port), flush=True)
-
-    async def supervise() -> int:
-        return await Supervisor(settings, announce).run()
-
-    return asyncio.run(supervise())
-
-
-def _announcement(settings: Settings, url: str, inbox_port: int) -> str:
-    to_inbox = settings.smtp_url is None
-    mail = f"caught by the inbox: {url}/inbox (SMTP on 127.0.0.1:{inbox_port})" if to_inbox else "sent by your relay"
-    return f"""
-The e-mail scheduler is running. Ctrl-C stops it.
-
-  API    {url}/v1/emails
-  Mail   {mail}
-  Data   {settings.data_dir}
-
-Schedule an e-mail for 5 seconds from now{", then look into the inbox" if to_inbox else ""}:
-
-  curl -s {url}/v1/emails -H 'Content-Type: application/json' -d '{{
-    "from": "me@example.com", "to": "you@example.com", "subject": "Hello", "text": "It is time.",
-    "scheduled_at": "'$(date -u -d '5 seconds' +%Y-%m-%dT%H:%M:%SZ)'"}}'
-"""
+    worker = commands.add_parser("worker", help="the worker alone: sends what is due")
+    worker.set_defaults(run=_worker)
+    inbox = commands.add_parser("inbox", help="the catch-all inbox alone, for development")
+    inbox.set_defaults(run=_inbox)
+    for parser in (api, worker, inbox):
+        parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+    for parser in (api, inbox):
+        parser.add_argument("--fd", type=int, default=None, help=argparse.SUPPRESS)
 
 
 def _api(settings: Settings, options: argparse.Namespace) -> int:
@@ -155,7 +83,7 @@ def _worker(settings: Settings, options: argparse.Namespace) -> int:
     try:
         status = _run(lambda stop: worker.run(settings, stop), options)
     except ForeignJob as error:
-        return _refuse(exits.UNAVAILABLE, f"{error}; give each data directory a Redis database of its own")
+        return refuse(exits.UNAVAILABLE, f"{error}; give each data directory a Redis database of its own")
     if options.supervised and settings.redis_url is None and _parent_ended():
         # The supervisor was killed before it could do this.
         EmbeddedServer(settings.data_dir / "valkey").shut_down()
