@@ -54,6 +54,9 @@ async def run(settings: Settings, stop: asyncio.Event, *, lease: timedelta = LEA
         ForeignJob: The queue holds jobs of another store; going on would lose them or send from the wrong one.
     """
     async with contextlib.AsyncExitStack() as stack:
+        signer = await asyncio.to_thread(Signer.of, settings)
+        if signer is not None:
+            stack.callback(signer.close)
         queue = await stack.enter_async_context(mail_queue(settings))
         fate = _Fate(stop)
         store = await Store.open(settings.data_dir, now=queue.now, min_free=settings.min_free, on_dead=fate.seal)
@@ -65,9 +68,6 @@ async def run(settings: Settings, stop: asyncio.Event, *, lease: timedelta = LEA
             ]
         )
         stack.push_async_callback(relays.close)
-        signer = await asyncio.to_thread(Signer.of, settings)
-        if signer is not None:
-            stack.callback(signer.close)
         dispatch = Dispatch(
             store,
             relays,

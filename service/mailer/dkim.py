@@ -67,7 +67,7 @@ class Signer:
         """A started one with the keys of *settings*; None if they have none.
 
         Raises:
-            SettingsError: A key cannot be read or used.
+            SettingsError: A key cannot be read or used, or nothing can be signed here.
         """
         if not settings.dkim_domain:
             return None
@@ -84,6 +84,8 @@ class Signer:
             signer.start()
         except BadKey as error:
             raise SettingsError(f"{setting}={error}") from error
+        except SigningFailed as error:
+            raise SettingsError(f"{setting} cannot be used: {error}") from error
         return signer
 
     def start(self) -> None:
