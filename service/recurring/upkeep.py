@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -42,16 +43,12 @@ class Upkeep:
             zqueue.QueueUnavailable: The queue could not be reached.
         """
         there = {one.name: one for one in await self._queue.recurring() if self._is_ours(one)}
-        for document in self._store.documents(KIND):
+        for name in await asyncio.to_thread(self._astray, there):
             try:
-                if not self._agrees(document, there.pop(document.name, None)):
-                    await self.one(document.name)
-                    _log.info("the schedule %s is in the queue as it should be again", document.name)
+                await self.one(name)
+                _log.info("the schedule %s is in the queue, or out of it, as it should be again", name)
             except zqueue.InvalidJob as error:  # such as a time zone that this machine does not know
-                _log.error("the schedule %s cannot be in the queue: %s", document.name, error)
-        for name in there:
-            await self.one(name)
-            _log.info("the schedule %s is in the queue no more", name)
+                _log.error("the schedule %s cannot be in the queue: %s", name, error)
 
     def payload(self, definition: Definition) -> dict[str, Any]:
         """What its jobs carry: the store, and the times, by which a fire of what it was before is known."""
@@ -75,11 +72,19 @@ class Upkeep:
         document = self._store.document(PROGRESS, name)
         return Progress(self._queue.now()) if document is None else Progress.of(document.data)
 
+    def _astray(self, there: dict[str, zqueue.Recurring]) -> list[str]:
+        """The names for which store and queue, which has *there*, do not agree. Takes a while where there are many."""
+        wrong = [one.name for one in self._store.documents(KIND) if not self._agrees(one, there.pop(one.name, None))]
+        return [*wrong, *there]
+
     def _agrees(self, document: Document, there: zqueue.Recurring | None) -> bool:
         definition = Definition.of(document.data)
         if definition.paused or there is None:
             return definition.paused and there is None
-        wanted = definition.when, definition.misfire, self.payload(definition)
+        try:
+            wanted = definition.when, definition.misfire, self.payload(definition)
+        except zqueue.InvalidJob:  # of which `one` will tell
+            return False
         known = there.schedule, there.misfire, there.payload
         return wanted == known and there.next_at > self._floor(document.name).floor
 

@@ -41,7 +41,7 @@ class World:
         self.clock = clock
         self.renderer = renderer
         self.templates = Library(store, renderer)
-        settings = Settings(_env_file=None, data_dir=Path("unused"))
+        settings = Settings(_env_file=None, data_dir=Path("unused"), public_url="https://mail.example.com")
         self.outbox = Outbox(store, queue, settings, self.templates.fill)
         self.schedules = Schedules(store, queue, self.outbox)
         self.upkeep = Upkeep(store, queue)

@@ -141,3 +141,11 @@ async def test_a_schedule_that_cannot_be_does_not_hold_up_others(world: World) -
     await world.empty_queue()
     await world.upkeep.all()
     assert [one.name for one in await world.queue.recurring()] == ["b"]
+
+
+async def test_each_fire_offers_to_unsubscribe_by_itself(world: World) -> None:
+    """The link in an e-mail is about that e-mail."""
+    await world.schedules.put("hourly", replace(HOURLY, email=HOURLY.email | {"unsubscribe": True}))
+    await world.follow(START + 2 * HOUR)
+    links = [email.content.headers["List-Unsubscribe"] for email in world.emails]
+    assert len(set(links)) == len(links) == 2
