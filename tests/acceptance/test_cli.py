@@ -71,7 +71,7 @@ def test_what_commands_there_are(tmp_path: Path) -> None:
     assert all(f"    {command} " in help_.stdout for command in ("up", "api", "worker", "inbox"))
     ended = run(tmp_path / "data", "start")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert "invalid choice: 'start' (choose from 'up', 'api', 'worker', 'inbox')" in ended.stderr
+    assert "invalid choice: 'start' (choose from 'up', 'api', 'worker', 'inbox'" in ended.stderr
 
 
 def test_a_taken_port_stops_one_program_too(service: Service, tmp_path: Path) -> None:
