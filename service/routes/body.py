@@ -16,7 +16,15 @@ class BodyTooLarge(ValueError):
 
 
 class UnsupportedMedia(ValueError):
-    """A body says it is not JSON, or is compressed."""
+    """A body says it is of another kind than what is read here, or is compressed.
+
+    Attributes:
+        accept: The media types that are read.
+    """
+
+    def __init__(self, detail: str, *, accept: str = "application/json") -> None:
+        super().__init__(detail)
+        self.accept = accept
 
 
 async def read_json(request: Request, most: int = MOST) -> bytes:

@@ -115,7 +115,8 @@ def _crowded(_request: Request, _error: Exception) -> Response:
 
 
 def _unsupported(_request: Request, error: Exception) -> Response:
-    return problem(415, "unsupported_media_type", str(error), headers={"Accept-Post": "application/json"})
+    assert isinstance(error, UnsupportedMedia)
+    return problem(415, "unsupported_media_type", str(error), headers={"Accept-Post": error.accept})
 
 
 def _unavailable(_request: Request, error: Exception) -> Response:

@@ -33,6 +33,11 @@ PATHS: dict[str, dict[str, Any]] = {
         "example": _EMAIL,
     },
     "name": {"description": "Its name.", "schema": _NAME, "example": "welcome"},
+    "address": {
+        "description": "An e-mail address.",
+        "schema": {"type": "string", "minLength": 1},
+        "example": "ann@example.org",
+    },
     "token": {
         "description": "What the link in the e-mail carries.",
         "schema": {"type": "string", "minLength": 1},
@@ -179,6 +184,14 @@ FIELDS: dict[str, tuple[Any, ...]] = {
     "last_fired_at": ("When it last made an e-mail, or failed to (UTC); null before the first slot.", None),
     "last_email_id": ("The e-mail that its last slot made; null if it made none.", None),
     "ScheduleRecord.last_error": ("Why its last slot made no e-mail; null if it made one.", None),
+    # Suppressions and reports
+    "addresses": ("One address or a list of up to 1,000.", ["ann@example.org"]),
+    "SuppressionBody.reason": ("Why they are to get nothing.", "manual"),
+    "SuppressionBody.detail": ("What there is to say about it, for people.", "asked for it by phone"),
+    "SuppressionQuery.reason": ("Only those suppressed for this reason.",),
+    "SuppressionRecord.reason": ("Why it gets no e-mails.", "bounce"),
+    "SuppressionRecord.email_id": ("The e-mail that brought it about; null where none did.", _EMAIL),
+    "SuppressionRecord.detail": ("What there is to say about it, such as a server's words.", "550 5.1.1 no such user"),
     # Lists
     "has_more": ("Whether there are more in that direction.",),
     "data": ("What was found, in order.",),
