@@ -8,13 +8,15 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service import unsubscribe
+
 _log = logging.getLogger(__name__)
 
 
 class AccessLog:
     """Logs method, path, status, time and the id of the API key.
 
-    Never the query or a header, which may hold what is nobody's business.
+    Never the query or a header, which may hold what is nobody's business, nor a token that is part of the path.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -40,10 +42,15 @@ class AccessLog:
             milliseconds = round((time.perf_counter() - began) * 1000, 2)
             told: dict[str, Any] = {
                 "method": scope["method"],
-                "path": scope["path"],
+                "path": _shown(scope["path"]),
                 "status": status,
                 "ms": milliseconds,
             }
             if scope.get("key_id"):
                 told["key"] = scope["key_id"]
             _log.info("request", extra=told)
+
+
+def _shown(path: str) -> str:
+    """*path* without what it takes to unsubscribe somebody."""
+    return f"{unsubscribe.PATH}..." if path.startswith(unsubscribe.PATH) else path
