@@ -172,3 +172,26 @@ async def test_an_address_that_others_reach_needs_a_key_first(tmp_path: Path, qu
         await make(api, Scope.READ)
     async with running(data_dir, queue, host="0.0.0.0") as api:
         assert problem(await api.http.get("/v1/emails")) == (401, "key_missing")
+
+
+async def test_what_an_admin_changes_is_written_down(api: Api) -> None:
+    """By which key, how and where; reading is not, nor what was refused. An admin reads it back."""
+    key_id, header = await make(api, Scope.ADMIN)
+    body = {"url": "https://hooks.example.com/x", "types": ["email.*"]}
+    created = await api.http.post("/v1/webhooks", json=body, headers=header)
+    assert created.status_code == 201, created.text
+    path = f"/v1/webhooks/{created.json()['id']}"
+    assert (await api.http.get(path, headers=header)).status_code == 200
+    assert (await api.http.patch(path, json={"nonsense": 1}, headers=header)).status_code == 422
+    assert (await api.http.delete(path, headers=header)).status_code == 204
+    events = (await api.http.get("/v1/events?types=audit.*", headers=header)).json()["data"]
+    assert [(one["type"], one["subject"], one["data"]) for one in events] == [
+        ("audit.key_created", f"key:{key_id}", {"name": "", "scopes": ["admin"], "expires_at": None, "by": "a test"}),
+        *(
+            ("audit.admin", f"key:{key_id}", {"key": key_id, "method": method, "path": where, "action": action})
+            for method, where, action in (
+                ("POST", "/v1/webhooks", "Have an endpoint told what happens"),
+                ("DELETE", path, "Delete a webhook"),
+            )
+        ),
+    ]
