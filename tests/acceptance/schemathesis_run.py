@@ -1,6 +1,6 @@
-"""The API held to its own OpenAPI document by schemathesis: ``python -m tests.acceptance.schemathesis_run --examples N``.
+"""The API held to its own OpenAPI document by schemathesis.
 
-It starts everything (`up`), makes an API key, and sends what the document allows and what it forbids: the examples,
+``python -m tests.acceptance.schemathesis_run --examples N`` starts everything (`up`), makes an API key, and sends what the document allows and what it forbids: the examples,
 the edges of each schema, *N* random requests for each operation, and sequences of them. Every check of schemathesis is
 on; its report is printed, and its exit status returned.
 """
@@ -45,7 +45,16 @@ def make_key(data_dir: Path) -> str:
 def check(url: str, token: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Run schemathesis against the API at *url*; what came of it, and all that it printed."""
     return subprocess.run(
-        [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run", f"{url}/openapi.json", *options],
+        [
+            sys.executable,
+            "-m",
+            "schemathesis.cli",
+            "--config-file",
+            str(CONFIG),
+            "run",
+            f"{url}/openapi.json",
+            *options,
+        ],
         env=os.environ | {"ZQUEUE_TEST_KEY": token},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

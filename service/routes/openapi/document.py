@@ -6,16 +6,18 @@ import re
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel
 
 from service.routes.openapi import headers
+from service.routes.openapi.described import Described, described
 from service.routes.openapi.examples import example_of
 from service.routes.openapi.glossary import PATHS, TAGS
+from service.routes.openapi.links import links_of
 from service.routes.openapi.schemas import Json as Json
 from service.routes.openapi.schemas import Schemas
-from service.routes.operation import Operation, Scope, operations
+from service.routes.operation import Operation, Scope
 from service.routes.shapes import Problem
 
 PROBLEM_MEDIA = "application/problem+json"
@@ -31,33 +33,17 @@ Errors are problems (RFC 9457): `code` is a word for programs, `errors` points a
 this machine is served; once there is a key (`python -m service keys create`) every request needs one."""
 
 
-class Described(NamedTuple):
-    """One operation and where it is."""
-
-    path: str
-    method: str
-    operation: Operation
-    description: str
-
-
-def described(routes: Iterable[Any]) -> list[Described]:
-    """The operations of *routes*, but for the hidden ones, in their order."""
-    return [
-        Described(route.path, method, operation, _paragraph(getattr(route.endpoint, method).__doc__))
-        for route in routes
-        for method, operation in operations(route.endpoint).items()
-        if not operation.hidden
-    ]
-
-
 def build(routes: Iterable[Any]) -> Json:
     """The document for *routes*."""
     found = described(routes)
     schemas = Schemas(_models(found))
     paths: Json = {}
     for one in found:
-        path = re.sub(r"\{(\w+)(:\w+)?\}", r"{\1}", one.path)
-        paths.setdefault(path, {})[one.method] = _operation(one, schemas)
+        shown = _operation(one, schemas)
+        links = links_of(one, found)
+        for status in one.operation.answers if links else ():
+            shown["responses"][str(status)]["links"] = links
+        paths.setdefault(one.path, {})[one.method] = shown
     used = {one.operation.tag for one in found}
     return {
         "openapi": "3.1.0",
@@ -94,7 +80,7 @@ def _models(found: Sequence[Described]) -> set[type[BaseModel]]:
 def _operation(one: Described, schemas: Schemas) -> Json:
     operation = one.operation
     shown: Json = {
-        "operationId": re.sub(r"[^a-z0-9]+", "_", f"{one.method}{one.path}".lower()).strip("_"),
+        "operationId": one.id,
         "summary": operation.summary,
         "description": one.description,
         "tags": [operation.tag],
@@ -111,7 +97,7 @@ def _operation(one: Described, schemas: Schemas) -> Json:
 def _parameters(one: Described, schemas: Schemas) -> list[Json]:
     found = [
         {"name": name, "in": "path", "required": True} | (PATHS.get(f"{one.path} {name}") or PATHS[name])
-        for name in re.findall(r"\{(\w+)(?::\w+)?\}", one.path)
+        for name in re.findall(r"\{(\w+)\}", one.path)
     ]
     if one.operation.query is not None:
         schema = schemas.of(one.operation.query)
@@ -193,10 +179,6 @@ def _problem(status: int, schemas: Schemas) -> Json:
 
 def _refs(names: Iterable[str]) -> Json:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def _paragraph(docstring: str | None) -> str:
-    return " ".join((docstring or "").split("\n\n")[0].split())
 
 
 _CODES = {
