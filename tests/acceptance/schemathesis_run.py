@@ -1,8 +1,8 @@
 """The API held to its own OpenAPI document by schemathesis.
 
-``python -m tests.acceptance.schemathesis_run --examples N`` starts everything (`up`), makes an API key, and sends what the document allows and what it forbids: the examples,
-the edges of each schema, *N* random requests for each operation, and sequences of them. Every check of schemathesis is
-on; its report is printed, and its exit status returned.
+``python -m tests.acceptance.schemathesis_run --examples N`` starts everything (`up`), makes an API key, and sends what
+the document allows and what it forbids: the examples, the edges of each schema, *N* random requests for each operation,
+and sequences of them. Every check of schemathesis is on; its report is printed, and its exit status returned.
 """
 
 from __future__ import annotations
