@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from service.store import lines
-from service.store.errors import StoreDamaged
-from service.store.log import Entry
+from service.store.errors import StoreDamaged, StoreUnavailable
+from service.store.log import SNAPSHOT, Entry
 from service.store.segments import Files, ref
 
 SEALED = "sealed"
 """Type of the last line of a segment: its data names the ``next`` one."""
-
-SNAPSHOT = "snapshot"
-"""Type of the last line of a snapshot; its `seq` is that of the last line of the journal that the snapshot covers."""
 
 
 class Cursor:
@@ -56,11 +53,18 @@ class Cursor:
                 continue
             self.offset, self.seq = offset + len(raw) + 1, seq
             if line["type"] == SEALED:
-                self.file, self.offset = self._files.open(line["data"]["next"]), 0
+                self._go_on(line["data"]["next"])
                 yield from write
                 return
             yield from write
             write.clear()
+
+    def _go_on(self, name: str) -> None:
+        try:
+            self.file, self.offset = self._files.open(name), 0
+        except FileNotFoundError as error:
+            why = f"{name} is gone: this process slept through a compaction"
+            raise StoreUnavailable("journal_cut", why) from error
 
 
 def read_snapshot(files: Files, file: int, seq: int) -> Iterator[Entry]:

@@ -12,21 +12,22 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from service.email.times import to_z
-from service.store import disk, lines, manifest, recovery
+from service.store import disk, lines, manifest, recovery, snapshots
 from service.store.blobs import Blobs
 from service.store.cursor import SEALED, Cursor, read_snapshot
 from service.store.errors import StoreDamaged, StoreError, StoreUnavailable
 from service.store.lock import WriteLock
-from service.store.log import Draft, Entry, Line, Ref
+from service.store.log import COMPACTED, Draft, Entry, Line, Ref
 from service.store.manifest import Manifest
 from service.store.procs import Procs
 from service.store.roles import Roles
 from service.store.segments import Files, segment_key, segment_name
+from service.store.snapshots import snapshot_name
 
 _SUSPECT = "SUSPECT"
 """Names the segment whose fdatasync failed. It need not survive a power failure, after which the disk's word counts."""
@@ -142,6 +143,38 @@ class FileLog:
         except OSError as error:
             raise disk.unavailable(self._files.path(self._tail.file), error) from error
 
+    def seal(self) -> int:
+        """See `Log.seal`."""
+        try:
+            with self._lock:
+                self._settle()
+                self._roll(new_generation=True)
+        except OSError as error:
+            raise disk.unavailable(self._files.path(self._tail.file), error) from error
+        return self._tail.seq
+
+    def compact(self, seq: int, merged: Iterable[tuple[int, Draft]]) -> int:
+        """See `Log.compact`. The files that are not read any more are removed by `sweep`, later."""
+        assert self._tail.seq == seq, "call seal first, and nothing between"
+        journal = self._files.name(self._tail.file)
+        generation = segment_key(journal)
+        assert generation is not None
+        snapshot, at = snapshot_name(generation[0]), to_z(self._now())
+        try:
+            count = snapshots.write(self._directory / snapshot, seq, at, merged)
+            with self._lock:
+                manifest.write(self._directory, Manifest(self.id, snapshot, seq, journal))
+                self._settle()
+                self._append([Draft(at, "", 0, COMPACTED, {"seq": seq, "lines": count})])
+        except OSError as error:
+            raise disk.unavailable(self._directory / snapshot, error) from error
+        return count
+
+    def sweep(self) -> list[Path]:
+        """Remove the files that compactions have replaced an hour ago."""
+        start = manifest.read(self._directory)
+        return [] if start is None else snapshots.sweep(self._directory, start)
+
     def wait(self, after: int, timeout: float) -> bool:
         """See `Log.wait`."""
         deadline = time.monotonic() + timeout
@@ -253,11 +286,11 @@ class FileLog:
             self._roll()
         suspect.unlink()
 
-    def _roll(self) -> None:
+    def _roll(self, *, new_generation: bool = False) -> None:
         """Seal the last segment and go on in a new one, which is there before anything leads to it."""
         key = segment_key(self._files.name(self._tail.file))
         assert key is not None
-        following = segment_name(key[0], key[1] + 1)
+        following = segment_name(key[0] + 1, 0) if new_generation else segment_name(key[0], key[1] + 1)
         disk.create(self._directory / following)
         self._append([Draft(to_z(self._now()), "", 0, SEALED, {"next": following})])
         self._tail.file, self._tail.offset = self._files.open(following), 0

@@ -13,7 +13,10 @@ from service.email.times import from_z
 from service.store import documents
 from service.store.agenda import Agenda
 from service.store.idempotency import FOR_EVER, Remembered
-from service.store.log import Line, Ref
+from service.store.log import COMPACTED, SNAPSHOT, Line, Ref
+
+FEWEST_LINES = 100_000
+"""Lines below which a log is left as it is."""
 
 _STATUS = {status.value: status for status in Status}
 _seq = attrgetter("seq")
@@ -63,12 +66,14 @@ class Index:
 
     Attributes:
         seq: The last line.
-        first: The first line of those without a gap up to the last one.
+        first: The first line of those that are there one by one; what came before it is there merged.
+        lines: How many lines there are to read for who opens the log now.
     """
 
     def __init__(self) -> None:
         self.seq = 0
         self.first = 1
+        self.lines = 0
         self.agenda = Agenda()
         self._rows: dict[str, Row] = {}
         self._accepted: list[Row] = []
@@ -91,6 +96,20 @@ class Index:
         """All documents of a kind: name -> the newest line of each."""
         return self._documents.get(kind, {})
 
+    def kinds(self) -> list[str]:
+        """The kinds of which there are documents."""
+        return list(self._documents)
+
+    @property
+    def records(self) -> int:
+        """How many e-mails and documents there are."""
+        return len(self._rows) + sum(map(len, self._documents.values()))
+
+    @property
+    def is_bloated(self) -> bool:
+        """Are there many more lines than records?"""
+        return self.lines > max(2 * self.records, FEWEST_LINES)
+
     def remembered(self, key: str, now: datetime) -> Remembered | None:
         """What came of the request with this key, unless it may be forgotten by now."""
         found = self._keys.get(key)
@@ -111,6 +130,12 @@ class Index:
             del self._refs[:]
         self._refs.append(ref)
         self.seq = seq
+        self.lines += 1
+        if line["type"] == SNAPSHOT:
+            self.first = seq + 1
+            del self._refs[:]
+        elif line["type"] == COMPACTED:
+            self.lines = line["data"]["lines"] + seq - line["data"]["seq"]
         data = line["data"]
         if "state" in data:
             self._apply_email(ref, line)

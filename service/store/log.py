@@ -6,10 +6,16 @@ is there as a whole or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, NotRequired, Protocol, TypedDict
 
 import orjson
+
+SNAPSHOT = "snapshot"
+"""Type of the line after those that a compaction merged; its `seq` is that of the last line that they stand for."""
+
+COMPACTED = "compacted"
+"""Type of the line that tells of a compaction: up to line ``seq`` there are now ``lines`` lines."""
 
 
 class Line(TypedDict):
@@ -101,6 +107,25 @@ class Log(Protocol):
         Raises:
             StoreUnavailable: Nothing was written.
             StoreDamaged: The log ends in damage; nothing was written.
+        """
+
+    def seal(self) -> int:
+        """End the part of the log that a compaction may merge; the number of its last line.
+
+        Raises:
+            StoreUnavailable: Nothing was sealed.
+        """
+
+    def compact(self, seq: int, merged: Iterable[tuple[int, Draft]]) -> int:
+        """Let *merged*, numbered lines in order, stand for all lines up to *seq*, which `seal` answered.
+
+        Others go on reading and writing meanwhile. Whoever opens the log from now on reads these lines.
+
+        Returns:
+            How many there are.
+
+        Raises:
+            StoreUnavailable: The log is as it was.
         """
 
     def wait(self, after: int, timeout: float) -> bool:

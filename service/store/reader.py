@@ -55,6 +55,17 @@ class Reader:
         """The number of the last line that was looked at."""
         return self._index.seq
 
+    @property
+    def lines(self) -> int:
+        """How many lines there are to read for who opens the log now."""
+        self.catch_up()
+        return self._index.lines
+
+    def wants_compaction(self) -> bool:
+        """Are there many more lines than records?"""
+        self.catch_up()
+        return self._index.is_bloated
+
     def get(self, email_id: str) -> Email | None:
         """The e-mail as it is now, or None."""
         self.catch_up()
@@ -215,7 +226,7 @@ class Reader:
             assert row is not None
             place, created_at = row.lines[0], row.created_at
         line = self._log.fetch(place)
-        return records.read_email(line, line, created_at), line["data"].get("extra")
+        return records.read_first(line, created_at), line["data"].get("extra")
 
     def remembered(self, key: str, now: datetime) -> Remembered | None:
         """`key`, without looking at the log first."""

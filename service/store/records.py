@@ -19,6 +19,9 @@ from service.email.times import from_z, to_z
 from service.store.idempotency import Key
 from service.store.log import Draft, Line
 
+RECORD = "email.record"
+"""Type of the one line that a compaction leaves of an e-mail's: its data has all of its ``events`` too."""
+
 _SHOWN = ("status", "reason", "attempts", "next_attempt_at", "last_error")
 _UNTOUCHED = {"status": "pending"}
 
@@ -82,6 +85,13 @@ def changed(email: Email, change: Change, at: str) -> Draft:
     return Draft(at, email.id, email.rev, change.type, _encoded(data))
 
 
+def read_first(line: Line, created_at: str) -> Email:
+    """The record as it was accepted, from its first line."""
+    data = line["data"]
+    state = state_from_json(data.get("first", data["state"]))
+    return Email(line["id"], 1, from_z(created_at), content_from_json(data["content"]), state)
+
+
 def read_email(content: Line, newest: Line, created_at: str) -> Email:
     """The record that these two lines (or one, twice) make."""
     return Email(
@@ -98,9 +108,24 @@ def read_history(history: Iterable[Line]) -> list[Event]:
     events = []
     before = None
     for line in history:
-        events.append(read_event(line, before))
+        if line["type"] == RECORD:
+            events += [_event_from_json(line["id"], one) for one in line["data"]["events"]]
+        else:
+            events.append(read_event(line, before))
         before = line
     return events
+
+
+def events_to_json(events: Iterable[Event]) -> list[dict[str, Any]]:
+    """What the one line of an e-mail keeps of its events."""
+    return [
+        {"seq": one.seq, "at": to_z(one.at), "type": one.type, "run": one.run, "rev": one.rev, "data": one.data}
+        for one in events
+    ]
+
+
+def _event_from_json(email_id: str, one: dict[str, Any]) -> Event:
+    return Event(one["seq"], from_z(one["at"]), one["type"], email_id, one["run"], one["data"], rev=one["rev"])
 
 
 def read_event(line: Line, before: Line | None) -> Event:

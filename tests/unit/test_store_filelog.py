@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from service.store import lines, manifest
-from service.store.cursor import SEALED, SNAPSHOT
+from service.store.cursor import SEALED
 from service.store.errors import StoreDamaged, StoreUnavailable
 from service.store.filelog import FileLog
-from service.store.log import Draft
+from service.store.log import SNAPSHOT, Draft
 from service.store.manifest import Manifest
 from tests.unit.store_logs import AT, JOURNAL, draft, ids, opened, write
 

@@ -1,0 +1,104 @@
+"""What a compaction keeps: of each record one line, which is as good as all the lines it had.
+
+The line of an e-mail holds its content, its state and what happened to it, and takes the place of the line that
+accepted it, which is its place in every list. Of a document the newest line stays; notes go.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+from service.email.record import FINAL
+from service.email.times import to_z
+from service.store import records
+from service.store.index import Index, Row
+from service.store.log import Draft, Line, Ref
+
+Fetch = Callable[[Ref], Line]
+
+
+class Kept(NamedTuple):
+    """A line to keep, with the number it has."""
+
+    seq: int
+    draft: Draft
+
+
+class Fold:
+    """Makes the lines of a snapshot from everything that *index* knows.
+
+    Args:
+        index: Of exactly the lines that the snapshot is to cover.
+        fetch: Reads a line again.
+        expired: E-mails that are final and changed last before this moment are left out; None keeps all.
+        archive: Gets the lines of those, and the moment of their last change.
+    """
+
+    def __init__(
+        self, index: Index, fetch: Fetch, expired: datetime | None, archive: Callable[[str, Draft], None]
+    ) -> None:
+        self.blobs: set[str] = set()
+        self.archived = 0
+        self._index = index
+        self._fetch = fetch
+        self._expired = None if expired is None else to_z(expired)
+        self._archive = archive
+
+    def __iter__(self) -> Iterator[Kept]:
+        """The lines by their numbers. Afterwards `blobs` has the SHA-256 of every file that they name."""
+        yield from heapq.merge(self._emails(), sorted(self._documents()), key=lambda kept: kept.seq)
+
+    def _emails(self) -> Iterator[Kept]:
+        for row in self._index.oldest_first(0):
+            history = [self._fetch(ref) for ref in row.lines]
+            draft = _merged(row, history, self._fetch(row.content))
+            last = history[-1]["at"]
+            if self._expired is not None and row.status in FINAL and last < self._expired:
+                self.archived += 1
+                self._archive(last, draft)
+                continue
+            content = self._fetch(row.content)["data"]["content"]
+            self.blobs.update(one["sha256"] for one in content.get("attachments", ()))
+            yield Kept(row.seq, draft)
+
+    def _documents(self) -> Iterator[Kept]:
+        for kind in self._index.kinds():
+            for ref in self._index.documents(kind).values():
+                line = self._fetch(ref)
+                yield Kept(line["seq"], _draft(line))
+                self.blobs.update(_named(line["data"]))
+
+
+def _merged(row: Row, history: list[Line], content: Line) -> Draft:
+    if len(history) == 1:
+        return _draft(history[0])
+    newest = history[-1]
+    data: dict[str, Any] = {"content": content["data"]["content"], "state": newest["data"]["state"]}
+    for name in ("key", "extra"):
+        if name in history[0]["data"]:
+            data[name] = history[0]["data"][name]
+    if "key" in data:
+        data["first"] = history[0]["data"].get("first", history[0]["data"]["state"])
+    data["events"] = records.events_to_json(records.read_history(history))
+    return Draft(row.created_at, row.id, row.rev, records.RECORD, orjson.Fragment(orjson.dumps(data)))
+
+
+def _draft(line: Line) -> Draft:
+    return Draft(line["at"], line["id"], line["rev"], line["type"], line["data"])
+
+
+def _named(data: Any) -> Iterator[str]:
+    """Every SHA-256 that a document names, as the content of an e-mail would."""
+    if isinstance(data, dict):
+        if isinstance(data.get("sha256"), str):
+            yield data["sha256"]
+        for value in data.values():
+            yield from _named(value)
+    elif isinstance(data, list):
+        for value in data:
+            yield from _named(value)
