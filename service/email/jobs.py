@@ -37,8 +37,8 @@ def split(job_id: str) -> tuple[str, int] | None:
 
 def group_of(email: Email) -> str:
     """The group of an e-mail's jobs: the domain of all its recipients in lower-case A-labels, or `MIXED`."""
-    domains = {one.address.rpartition("@")[2].lower() for one in email.state.recipients}
-    return _in_ascii(domains.pop()) if len(domains) == 1 else MIXED
+    domains = {_in_ascii(one.address.rpartition("@")[2].lower()) for one in email.state.recipients}
+    return domains.pop() if len(domains) == 1 else MIXED
 
 
 @functools.lru_cache(maxsize=4096)

@@ -90,10 +90,11 @@ async def test_an_accepted_email_is_stored_and_enqueued(api: Api, queue: Queue) 
     }
     job = await queue.get(f"{record['id']}.1")
     assert job is not None
-    assert (job.state, job.payload, job.due_at) == (
+    assert (job.state, job.payload, job.due_at, job.group) == (
         JobState.SCHEDULED,
         {"store": api.state["store"].id},
         from_z(at),
+        "example.com",
     )
 
 
