@@ -6,7 +6,7 @@ import binascii
 import mimetypes
 import re
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator as After
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, model_validator
@@ -113,5 +113,3 @@ class AttachmentRequest(BaseModel):
 
 NAMES: frozenset[str] = frozenset(AttachmentRequest.model_fields)
 """The names of an attachment's fields."""
-
-EXAMPLE: dict[str, Any] = {"filename": "hello.txt", "content": "SGVsbG8K", "content_type": "text/plain"}
