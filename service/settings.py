@@ -7,6 +7,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -31,6 +32,7 @@ _DELAYS = 20
 _SEVERAL = re.compile(r"[\s,]+(?=smtps?://)")  # a comma alone may be part of a password
 _SELECTOR = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
 _PUBLIC_URL = re.compile(r"[a-z]+://[A-Za-z0-9._:/~\[\]-]{1,190}")  # without user, query and fragment
+_DAYS = re.compile(r"([1-9][0-9]{0,3}|[12][0-9]{4}|3[0-5][0-9]{3}|36[0-4][0-9]{2}|36500)d")
 _SCOPES = ("send", "read", "admin")
 
 
@@ -119,6 +121,10 @@ class Settings(BaseSettings):
     template_timeout: float = Field(
         2.0, description="how many seconds filling a template may take, from 0.1 to 60", ge=0.1, le=60
     )
+    retention: timedelta | None = Field(
+        None,
+        description="how long e-mails that are over stay before they go to an archive, from 1d to 36500d, such as 90d",
+    )
     min_free: ByteSize = Field(
         ByteSize(64 * 1024 * 1024), description="disk space to keep free, such as 64MiB or 67108864", ge=0
     )
@@ -127,6 +133,16 @@ class Settings(BaseSettings):
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("retention", mode="before")
+    @classmethod
+    def _days(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        found = _DAYS.fullmatch(value)
+        if found is None:
+            raise ValueError("not a number of days")
+        return timedelta(days=int(found[1]))
 
     @field_validator("data_dir")
     @classmethod

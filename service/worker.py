@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import zqueue
 from service.dispatch import Dispatch
+from service.housekeeping import Housekeeping
 from service.mailer.dkim import Signer
 from service.mailer.relay import Relay
 from service.mailer.relays import Relays
@@ -91,13 +92,15 @@ async def run(settings: Settings, stop: asyncio.Event, *, lease: timedelta = LEA
         _log.info("sending through %s, %d e-mails at once", through, settings.concurrency)
         hooks = await stack.enter_async_context(Crew.opened(settings, store, lease=lease, on_foreign=fate.seal))
         throttle = Throttle(store, queue, rates=settings.rate_limits, domain_concurrency=settings.domain_concurrency)
+        housekeeping = Housekeeping(store, settings)
+        stack.push_async_callback(housekeeping.close)
         reconciler = Reconciler(
             store,
             queue,
             now=queue.now,
             overdue=Overdue(store, trouble=relays.trouble),
             throttle=throttle,
-            also=[Upkeep(store, queue).all],
+            also=[Upkeep(store, queue).all, housekeeping.look],
         )
         await _work(worker, dispatch, reconciler, hooks, fate)
     if fate.error is not None:

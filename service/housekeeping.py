@@ -1,0 +1,49 @@
+"""Compactions, when the store has grown: each in a process of its own, which nobody waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+
+from service.settings import PREFIX, Settings
+from service.store.store import Store
+
+_log = logging.getLogger(__name__)
+
+
+class Housekeeping:
+    """Looks after one store; closed with its worker."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+        self._child: asyncio.subprocess.Process | None = None
+
+    async def look(self) -> None:
+        """Start a compaction if there is reason to, and none of ours under way."""
+        if self._child is not None:
+            if self._child.returncode is None:
+                return
+            if self._child.returncode:
+                _log.error("the compaction failed with status %d", self._child.returncode)
+            self._child = None
+        if not self._store.wants_compaction():
+            return
+        _log.info("the store has %d lines: they are compacted", self._store.lines)
+        self._child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "service", "compact", "--background"),
+            env=os.environ | {f"{PREFIX}DATA_DIR": str(self._settings.data_dir)},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+
+    async def close(self) -> None:
+        """End what is under way; wherever it is, the store is whole."""
+        if self._child is not None and self._child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._child.terminate()
+            await self._child.wait()
