@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from service import suppression, unsubscribe
 from service.email import header_fields, ids, life
 from service.email.draft import Draft, Filled, TemplateCall
-from service.email.faults import Fault, InvalidRequest
+from service.email.faults import Fault, InvalidRequest, pointer
 from service.email.record import Content, Email
 from service.email.request import UNSUBSCRIBE_HEADERS
 from service.email.request_fields import LONGEST_SUBJECT
@@ -121,10 +121,26 @@ class Composer:
                 [Fault(what, f"would make a message of {size:,} bytes; {PREFIX}MAX_MESSAGE is {limit:,}")]
             )
 
-    async def keep(self, files: Mapping[str, bytes]) -> None:
-        """Make *files*, by their SHA-256, durable."""
-        if files:
-            await asyncio.to_thread(lambda: [self._store.put_blob(data) for data in files.values()])
+    async def keep(self, composed: Composed) -> None:
+        """See that the files of an e-mail are there when a line names them.
+
+        Raises:
+            InvalidRequest: One that was uploaded is gone.
+            StoreUnavailable: One could not be kept.
+        """
+        if composed.email.content.attachments:
+            await asyncio.to_thread(self._keep, composed)
+
+    def _keep(self, composed: Composed) -> None:
+        for data in composed.files.values():
+            self._store.put_blob(data)
+        for index, one in enumerate(composed.email.content.attachments):
+            if one.sha256 not in composed.files:
+                try:
+                    self._store.touch_blob(one.sha256)
+                except KeyError:
+                    where = pointer("attachments", index, "sha256")
+                    raise InvalidRequest([Fault(where, "is gone; upload the file again")]) from None
 
     def _size(self, composed: Composed) -> int:
         def blob(sha256: str) -> bytes:

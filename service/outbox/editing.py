@@ -55,8 +55,9 @@ class Editor:
                 raise InvalidRequest([Fault("/to", "must be one recipient, who is offered to unsubscribe")])
             content = await self._composer.offer_unsubscribing(email.id, content, draft.addresses[0])
         files = {one.attachment.sha256: one.data for one in draft.files if one.data is not None}
-        await self._composer.check_size(Composed(replace(email, content=content), files))
-        await self._composer.keep(files)
+        composed = Composed(replace(email, content=content), files)
+        await self._composer.check_size(composed)
+        await self._composer.keep(composed)
         return content
 
 

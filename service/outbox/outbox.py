@@ -87,7 +87,7 @@ class Outbox:
     async def keep(self, composed: Sequence[Composed]) -> None:
         """Make the files of e-mails durable, though the e-mails are not taken on now."""
         for one in composed:
-            await self._composer.keep(one.files)
+            await self._composer.keep(one)
 
     async def take(
         self, composed: Sequence[Composed], key: Key | None = None, extra: dict[str, Any] | None = None

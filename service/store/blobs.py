@@ -53,6 +53,21 @@ class Blobs:
             raise disk.unavailable(path, error) from error
         return name
 
+    def touch(self, name: str) -> None:
+        """Make what is kept as *name* look used, so that it is not taken for rubbish before a line names it.
+
+        Raises:
+            KeyError: There is nothing.
+            StoreUnavailable: It cannot be done.
+        """
+        path = self._path(name)
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            raise KeyError(name) from None
+        except OSError as error:
+            raise disk.unavailable(path, error) from error
+
     def read(self, name: str) -> bytes:
         """The bytes whose SHA-256 is *name*.
 

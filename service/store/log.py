@@ -57,6 +57,9 @@ class Keeper(Protocol):
     def put(self, data: bytes) -> str:
         """Keep *data*; durable on return, with its SHA-256. Raises StoreUnavailable."""
 
+    def touch(self, name: str) -> None:
+        """Keep what has this SHA-256 for a while, though no line names it yet. Raises KeyError or StoreUnavailable."""
+
     def read(self, name: str) -> bytes:
         """The bytes with this SHA-256. Raises KeyError, or StoreDamaged where they are not what was written."""
 

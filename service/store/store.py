@@ -195,6 +195,15 @@ class Store(Reader):
         """
         return self._log.blobs.put(data)
 
+    def touch_blob(self, sha256: str) -> None:
+        """Keep what is under *sha256* for a while, though nothing names it yet. For any thread.
+
+        Raises:
+            KeyError: There is nothing.
+            StoreUnavailable: It cannot be done.
+        """
+        self._log.blobs.touch(sha256)
+
     def blob(self, sha256: str) -> bytes:
         """What was kept under *sha256*; for any thread.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import email as stdlib_email
+import os
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
@@ -50,6 +51,24 @@ async def test_a_file_in_the_request_is_kept(api: Api) -> None:
     assert api.state["store"].blob(shown["sha256"]) == LOGO
     again = await api.accept(attachments=[{"filename": "other.png", "sha256": shown["sha256"]}])
     assert again["attachments"][0]["size"] == len(LOGO)
+
+
+async def test_a_referenced_file_is_not_taken_for_rubbish(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that an e-mail names looks used before the e-mail is accepted; one that went meanwhile is named."""
+    digest = await upload(api, LOGO)
+    store = api.state["store"]
+    path = api.state["settings"].data_dir / "blobs" / digest[:2] / digest
+    os.utime(path, (0, 0))
+    attachment = {"filename": "logo.png", "sha256": digest}
+    await api.accept(attachments=[attachment])
+    assert path.stat().st_mtime > 0
+    path.unlink()
+    monkeypatch.setattr(store, "blob_size", lambda _: len(LOGO))  # as it was a moment before
+    response = await api.http.post("/v1/emails", json=LEAST | {"attachments": [attachment]})
+    assert problem(response) == (422, "invalid_request")
+    assert response.json()["errors"] == [
+        {"pointer": "/attachments/0/sha256", "detail": "is gone; upload the file again"}
+    ]
 
 
 async def test_nothing_is_kept_of_a_refused_request(api: Api) -> None:

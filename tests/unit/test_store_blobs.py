@@ -49,6 +49,18 @@ def test_the_same_again_is_only_touched(tmp_path: Path) -> None:
     assert (path.stat().st_ino, path.stat().st_mtime > 0) == (inode, True)
 
 
+def test_what_is_about_to_be_named_looks_used(tmp_path: Path) -> None:
+    """A touch renews the time of change; what is not there cannot be touched."""
+    blobs = Blobs(tmp_path)
+    path = tmp_path / "blobs" / NAME[:2] / NAME
+    blobs.put(DATA)
+    os.utime(path, (0, 0))
+    blobs.touch(NAME)
+    assert path.stat().st_mtime > 0
+    with pytest.raises(KeyError):
+        blobs.touch("0" * 64)
+
+
 def test_a_damaged_blob_is_found_and_repaired_by_the_next_put(tmp_path: Path) -> None:
     """Bytes that are not those of the name are never answered; a cut file is written again."""
     blobs = Blobs(tmp_path)
