@@ -14,7 +14,7 @@ from pydantic_core import CoreSchema
 
 from service.email import personal, request
 from service.email.draft import Draft
-from service.email.faults import MOST, Fault, InvalidRequest, explain
+from service.email.faults import MOST, Fault, InvalidRequest, explain, present
 from service.email.request_fields import (
     EmailRequest,
     Mailboxes,
@@ -107,7 +107,7 @@ def read(body: Mapping[str, Any], terms: Terms) -> Batch:
     Raises:
         InvalidRequest: It is not a list of e-mails; what is wrong with one of them is in the answer instead.
     """
-    given = {name: value for name, value in body.items() if value is not None}
+    given = present(body, names(ManyRequest if body.get(personal.KEY) is None else PersonalRequest))
     if personal.KEY in given:
         mode = _checked(_Modal, {"mode": given.pop("mode", "strict")}).mode
         items: Sequence[object] = personal.expand(given)

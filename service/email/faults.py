@@ -48,6 +48,11 @@ class InvalidRequest(ValueError):
         self.faults = tuple(faults)
 
 
+def present(body: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """The fields of *body* that say something. A null is as good as absent, but not where no such field is *known*."""
+    return {name: value for name, value in body.items() if value is not None or name not in known}
+
+
 def pointer(*tokens: str | int) -> str:
     """The JSON pointer of *tokens*; a token of the user's own making is cut at 100 characters."""
     return "".join("/" + str(token)[:_LONGEST_TOKEN].replace("~", "~0").replace("/", "~1") for token in tokens)

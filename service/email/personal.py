@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from service.email.faults import MOST, Fault, InvalidRequest, pointer
+from service.email.faults import MOST, Fault, InvalidRequest, pointer, present
+from service.email.request_fields import EmailRequest, names
 
 KEY = "recipients"
 """The field by which this body is told from the other one."""
@@ -29,7 +30,7 @@ def expand(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     Raises:
         InvalidRequest: It does not stand for requests; it names all that is in the way.
     """
-    shared = {name: value for name, value in body.items() if value is not None and name != KEY}
+    shared = present({name: value for name, value in body.items() if name != KEY}, names(EmailRequest))
     template, entries = shared.get("template"), body[KEY]
     faults = [*_of_all(shared), *_of_template(template)]
     if not isinstance(entries, list) or not 1 <= len(entries) <= MOST_RECIPIENTS:

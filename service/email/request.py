@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from service.email import header_fields, request_times
 from service.email.draft import Draft, File, TemplateCall
-from service.email.faults import Fault, InvalidRequest, explain, pointer
+from service.email.faults import Fault, InvalidRequest, explain, pointer, present
 from service.email.request_fields import MOST_RECIPIENTS, NESTED, EmailRequest, TemplateRequest, names
 from service.email.terms import Terms
 
@@ -31,7 +31,7 @@ def read(request: Mapping[str, Any], terms: Terms) -> Draft:
     Raises:
         InvalidRequest: Fields of it are wrong; it names all of them.
     """
-    given = {key: value for key, value in request.items() if value is not None}
+    given = present(request, _NAMES)
     if len(given) > _MOST_FIELDS:  # before each is looked at: a hostile object may have very many
         raise InvalidRequest([Fault("", f"has {len(given):,} fields; known are {', '.join(sorted(_NAMES))}")])
     if terms.default_from is not None:

@@ -12,7 +12,7 @@ from pydantic_core import CoreSchema
 
 import zqueue
 from service.email import times
-from service.email.faults import Fault, InvalidRequest, explain, pointer
+from service.email.faults import Fault, InvalidRequest, explain, pointer, present
 from service.email.request_fields import EmailRequest, names, nullable
 from service.recurring.definition import Definition, Misfire
 
@@ -55,7 +55,7 @@ def read(body: Mapping[str, Any]) -> tuple[Definition, bool | None]:
     Raises:
         InvalidRequest: Fields of it are wrong; it names all of them.
     """
-    given = {name: value for name, value in body.items() if value is not None}
+    given = present(body, names(ScheduleBody))
     fields, faults = None, []
     try:
         fields = ScheduleBody.model_validate(given)
@@ -64,7 +64,7 @@ def read(body: Mapping[str, Any]) -> tuple[Definition, bool | None]:
     faults += [*_when(given), *_email(given.get("email"))]
     if faults or fields is None:
         raise InvalidRequest(sorted(set(faults)))
-    email = {name: value for name, value in fields.email.items() if value is not None}
+    email = present(fields.email, names(EmailRequest))
     return Definition(fields.cron, fields.every, fields.timezone or "UTC", fields.misfire, email), fields.paused
 
 

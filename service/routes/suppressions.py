@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from service import suppression
 from service.email import mailbox
-from service.email.faults import Fault, InvalidRequest, explain
+from service.email.faults import Fault, InvalidRequest, explain, present
 from service.email.mailbox import InvalidMailbox
 from service.email.request_fields import names, nullable
 from service.email.strict_json import decode
@@ -168,7 +168,7 @@ def _read(document: dict[str, Any]) -> SuppressionBody:
     Raises:
         InvalidRequest: Fields of it are wrong; it names all of them.
     """
-    given = {name: value for name, value in document.items() if value is not None}
+    given = present(document, names(SuppressionBody))
     several = given | ({"addresses": [given["addresses"]]} if isinstance(given.get("addresses"), str) else {})
     try:
         return SuppressionBody.model_validate(several)

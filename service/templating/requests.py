@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from service.email.faults import Fault, InvalidRequest, explain
+from service.email.faults import Fault, InvalidRequest, explain, present
 from service.email.request_fields import names, nullable
 from service.templating.renderer import Source
 
@@ -46,7 +46,7 @@ def read_template(body: Mapping[str, Any]) -> Source:
     Raises:
         InvalidRequest: Fields of it are wrong; it names all of them.
     """
-    given = {name: value for name, value in body.items() if value is not None}
+    given = present(body, names(TemplateBody))
     faults = []
     try:
         fields = TemplateBody.model_validate(given)
@@ -65,7 +65,7 @@ def read_preview(body: Mapping[str, Any]) -> PreviewBody:
     Raises:
         InvalidRequest: Fields of it are wrong; it names all of them.
     """
-    given = {name: value for name, value in body.items() if value is not None}
+    given = present(body, names(PreviewBody))
     try:
         return PreviewBody.model_validate(given)
     except ValidationError as error:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from service.email import times
-from service.email.faults import Fault, InvalidRequest, explain
+from service.email.faults import Fault, InvalidRequest, explain, present
 from service.email.request_fields import names, nullable
 from service.events.shown import complaint_about_type
 from service.webhooks.endpoint import DEFAULT_TYPES
@@ -81,7 +81,7 @@ def read_new(body: Mapping[str, Any], *, allow_private: bool) -> tuple[str, tupl
     Raises:
         InvalidRequest: Fields of it are wrong; it names all of them.
     """
-    given = {name: value for name, value in body.items() if value is not None}
+    given = present(body, names(WebhookRequest))
     fields = _read(WebhookRequest, given, lambda: _urls(given, allow_private=allow_private))
     return fields.url, tuple(dict.fromkeys(fields.types)), fields.description
 
@@ -109,7 +109,7 @@ def read_replay(body: Mapping[str, Any]) -> tuple[int | None, datetime | None]:
     Raises:
         InvalidRequest: Fields of it are wrong; it names all of them.
     """
-    given = {name: value for name, value in body.items() if value is not None}
+    given = present(body, names(ReplayRequest))
     moments = []
 
     def faults() -> list[Fault]:

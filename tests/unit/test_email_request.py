@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.email.draft import Draft, TemplateCall
-from service.email.faults import MOST, Fault, InvalidRequest
+from service.email.faults import MOST, Fault, InvalidRequest, present
 from service.email.mailbox import Mailbox
 from service.email.request import read
 from service.email.strict_json import decode
@@ -333,3 +333,8 @@ def test_any_json_is_a_draft_or_has_its_faults(document: dict[str, Any]) -> None
         told = [found.sender.address]
     assert told
     assert all(told)
+
+
+def test_a_null_under_a_wrong_name_is_refused_too() -> None:
+    """Null is as good as absent where there is such a field; a misspelt one is told, whatever it holds."""
+    assert present({"text": None, "txet": None, "html": ""}, {"text", "html"}) == {"txet": None, "html": ""}

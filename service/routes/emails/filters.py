@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from service.email import times
-from service.email.faults import Fault, InvalidRequest, explain
+from service.email.faults import Fault, InvalidRequest, explain, present
 from service.email.record import Status
 from service.email.request_fields import names, nullable
 from service.email.strict_json import decode
@@ -48,7 +48,7 @@ def read(body: bytes) -> Bulk:
         InvalidJson: It is not JSON.
         InvalidRequest: Fields of it are wrong, or it has no filter; it names all of them.
     """
-    given = {name: value for name, value in decode(body).items() if value is not None}
+    given = present(decode(body), names(BulkRequest))
     try:
         fields = BulkRequest.model_validate(given)
     except ValidationError as error:
