@@ -6,7 +6,7 @@ from starlette.routing import BaseRoute, Route
 
 from service.routes import attachments, emails, events, health, inbox, schedules, templates, webhooks
 from service.routes.docs import endpoints as docs
-from service.routes import suppressions, unsubscribe
+from service.routes import bounces, suppressions, unsubscribe
 from service.routes.guard import guarded
 from service.routes.openapi import endpoints as openapi
 
@@ -36,6 +36,7 @@ TABLE = [
     Route("/v1/schedules/{name}/pause", schedules.Pause),
     Route("/v1/schedules/{name}/resume", schedules.Resume),
     Route("/v1/schedules/{name}/run", schedules.Run),
+    Route("/v1/bounces", bounces.Bounces),
     Route("/v1/suppressions", suppressions.Suppressions),
     Route("/v1/suppressions/{address:path}", suppressions.OneSuppression),
     Route("/unsubscribe/{token}", unsubscribe.Unsubscribe),
