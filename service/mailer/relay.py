@@ -48,8 +48,8 @@ class Health:
 class Relay:
     """One relay. `service.mailer.relays` decides who gets its connections.
 
-    Of its connections one group of e-mails gets three quarters at most, so that a domain that answers slowly leaves
-    some to the others.
+    A group of e-mails takes no more of its connections than it leaves free, so that a domain that answers slowly, or
+    several of them, leave some to the others: alone it gets half of them, two get a third each.
     """
 
     def __init__(
@@ -79,8 +79,7 @@ class Relay:
         self._timeouts = timeouts or Timeouts()
         self._idle_for = idle
         self._most = connections
-        self._most_of_one = max(1, connections - connections // 4)
-        self._taken: Counter[str] = Counter()
+        self._taken: Counter[str | None] = Counter()
         self._lost = 0
         self._idle: dict[Connection, asyncio.TimerHandle] = {}  # the last one given back is the next one used
         self._in_use = 0
@@ -92,11 +91,12 @@ class Relay:
         """Whether all of its connections are taken."""
         return self._taken.total() >= self._most
 
-    def has_room(self, group: str) -> bool:
-        """Whether e-mails of *group* may take another connection."""
-        return not self.is_full and self._taken[group] < self._most_of_one
+    def has_room(self, group: str | None) -> bool:
+        """Whether e-mails of *group* may take another connection; those of None may while there is one."""
+        free = self._most - self._taken.total()
+        return free > (0 if group is None else self._taken[group])
 
-    def take(self, group: str) -> bool:
+    def take(self, group: str | None) -> bool:
         """Take the place of a connection, where there is room and the breaker lets one through.
 
         Returns:
@@ -106,7 +106,7 @@ class Relay:
         self._taken[group] += 1
         return not self.breaker.is_closed
 
-    def leave(self, group: str) -> None:
+    def leave(self, group: str | None) -> None:
         """Give the place back."""
         self._taken -= Counter({group: 1})
 

@@ -17,7 +17,7 @@ class _Seat:
     """The right to a connection of a relay; `probe`: to find out for all whether it works again."""
 
     relay: Relay
-    group: str
+    group: str | None
     probe: bool
 
 
@@ -37,17 +37,18 @@ class Relays:
         """
         self._relays = tuple(relays)
         self._changed = changed
-        self._waiting: OrderedDict[asyncio.Future[_Seat], str] = OrderedDict()
+        self._waiting: OrderedDict[asyncio.Future[_Seat], str | None] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
 
     @contextlib.asynccontextmanager
-    async def connection(self, group: str = "") -> AsyncIterator[Connection]:
+    async def connection(self, group: str | None = None) -> AsyncIterator[Connection]:
         """A connection that is ready for a transaction, for the time of the block.
 
         Waits for a free one and for a relay that works, however long that takes: callers bound it.
 
         Args:
-            group: What the e-mail has in common with others that may be slow together, such as its domain.
+            group: What the e-mail has in common with others that may be slow together, such as its domain; None for
+                nothing.
         """
         seat, connection = await self._ready(group)
         carried = connection.carried
@@ -72,7 +73,7 @@ class Relays:
             self._timer.cancel()
         await asyncio.gather(*(relay.close() for relay in self._relays))
 
-    async def _ready(self, group: str) -> tuple[_Seat, Connection]:
+    async def _ready(self, group: str | None) -> tuple[_Seat, Connection]:
         """A seat and its connection; who fails to connect waits on, before all others."""
         again = False
         while True:
@@ -89,7 +90,7 @@ class Relays:
                 self._leave(seat)
                 raise
 
-    async def _seat(self, group: str, *, first: bool) -> _Seat:
+    async def _seat(self, group: str | None, *, first: bool) -> _Seat:
         waiter: asyncio.Future[_Seat] = asyncio.get_running_loop().create_future()
         self._waiting[waiter] = group
         self._waiting.move_to_end(waiter, last=not first)

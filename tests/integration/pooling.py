@@ -38,7 +38,7 @@ class Pool:
         """How all are doing."""
         return [one.state for one in self.relays.health()]
 
-    async def send(self, group: str = "") -> Ending:
+    async def send(self, group: str | None = None) -> Ending:
         """One message."""
         async with self.relays.connection(group) as connection:
             return (await connection.send("from@example.com", ["ann@example.org"], DATA)).ending
