@@ -20,7 +20,7 @@ from service.store.transaction import Transaction
 
 KIND = "suppression"
 
-_AT_A_TIME = 1_000  # documents read before it is looked whether they are enough
+_AT_A_TIME = 1_000, 16_000  # documents read before it is looked whether they are enough; the more the longer it takes
 
 
 class Reason(StrEnum):
@@ -112,13 +112,14 @@ def page(store: Store, limit: int, *, after: str | None = None, reason: Reason |
     Takes a while where there are many: for any thread.
     """
     found: list[Suppression] = []
-    step = limit + 1 if reason is None else _AT_A_TIME
+    step = limit + 1 if reason is None else _AT_A_TIME[0]
     while len(found) <= limit:
         documents = store.documents(KIND, after=after, limit=step)
         found += [entry for entry in map(_read, documents) if reason in (None, entry.reason)]
         if len(documents) < step:
             break
         after = documents[-1].name
+        step = min(2 * step, _AT_A_TIME[1])
     return Page(found[:limit], len(found) > limit)
 
 
