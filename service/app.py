@@ -73,7 +73,7 @@ async def opened(
             store = await Store.open(settings.data_dir, now=queue.now, min_free=settings.min_free, on_dead=on_dead)
             stack.push_async_callback(store.close)
         reach.check(settings, store)
-        relay = Target.of(settings)
+        relays = Target.all_of(settings)
         renderer = Renderer(timedelta(seconds=settings.template_timeout))
         stack.push_async_callback(renderer.close)
         templates = Library(store, renderer)
@@ -91,7 +91,7 @@ async def opened(
             "outbox": outbox,
             "templates": templates,
             "schedules": schedules,
-            "relay": relay,
+            "relays": relays,
             "keys_in_flight": set(),
             "limiter": Limiter(settings.api_rate),
             "feed": Feed(store),

@@ -13,6 +13,7 @@ from service.housekeeping import Housekeeping
 from service.mailer.dkim import Signer
 from service.mailer.relay import Relay
 from service.mailer.relays import Relays
+from service.mailer.report import Reporter
 from service.mailer.target import Target
 from service.outbox import Outbox, mail_queue
 from service.overdue import Overdue
@@ -62,12 +63,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, lease: timedelta = LEA
         fate = _Fate(stop)
         store = await Store.open(settings.data_dir, now=queue.now, min_free=settings.min_free, on_dead=fate.seal)
         stack.push_async_callback(store.close)
-        relays = Relays(
-            [
-                Relay(target, connections=settings.smtp_connections, ehlo=settings.ehlo_hostname)
-                for target in Target.all_of(settings)
-            ]
-        )
+        relays = _relays(settings, store, queue)
         stack.push_async_callback(relays.close)
         dispatch = Dispatch(
             store,
@@ -105,6 +101,20 @@ async def run(settings: Settings, stop: asyncio.Event, *, lease: timedelta = LEA
         await _work(worker, dispatch, reconciler, hooks, fate)
     if fate.error is not None:
         raise fate.error
+
+
+def _relays(settings: Settings, store: Store, queue: zqueue.Queue) -> Relays:
+    """The relays of the settings, whose states the other processes are told."""
+    reporter = Reporter(store.tell, now=queue.now)
+    relays = Relays(
+        [
+            Relay(target, connections=settings.smtp_connections, ehlo=settings.ehlo_hostname)
+            for target in Target.all_of(settings)
+        ],
+        changed=lambda: reporter.look(relays.health()),
+    )
+    reporter.look(relays.health())
+    return relays
 
 
 def _fires(

@@ -50,11 +50,6 @@ class Target:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @classmethod
-    def of(cls, settings: Settings) -> Target:
-        """The preferred one of `all_of`."""
-        return cls.all_of(settings)[0]
-
-    @classmethod
     def all_of(cls, settings: Settings) -> list[Target]:
         """Where *settings* want e-mails sent, the preferred relay first.
 

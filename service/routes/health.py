@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any
 
 from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.mailer.target import Target, Tls
+from service.email import jobs
+from service.mailer import report
 from service.routes.operation import Scope, operation
 from service.routes.reply import reply
 from service.routes.shapes import Alive, Readiness
 from service.routes.state import state_of
-from zqueue import Queue, ZQueueError
+from zqueue import JobState, Queue, ZQueueError
 
-_PATIENCE = 1.0  # seconds for each thing that is looked at
+_PATIENCE = 1.0  # seconds for what is asked of the queue
+_FIRST = 20  # jobs, in the order of their times: one that no worker takes stays among them
+_FOREIGN = (
+    "job {!r} belongs to another store, and no worker goes on while it is there: "
+    "two services share this queue, or the data directory was exchanged"
+)
 
 
 class Healthz(HTTPEndpoint):
@@ -34,61 +39,38 @@ class Readyz(HTTPEndpoint):
 
     @operation(Scope.PUBLIC, "Would an e-mail be accepted now", tag="Health", answers={200: Readiness, 503: Readiness})
     async def get(self, request: Request) -> Response:
-        """503 when an accept would not be durable; the states of Redis and the relay are told, and change nothing.
+        """503 when an accept would not be durable, or when the queue holds jobs of another store.
 
-        With Redis or the relay away e-mails are still accepted, and sent once they are back.
+        The states of Redis and of the relays are told, as the workers know them, and change nothing: with Redis or all
+        relays away e-mails are still accepted, and sent once they are back.
         """
         state = state_of(request)
-        redis, relay = await asyncio.gather(_redis(state["queue"]), _relay(state["relay"]))
-        health = state["store"].health()
-        store: dict[str, Any] = {"durable": health.durable, "free_bytes": health.free}
+        store, queue = state["store"], state["queue"]
+        redis, foreign = await _redis(queue, store.id)
+        workers, relays = report.read(store.told(), map(str, state["relays"]))
+        health = store.health()
+        shown: dict[str, Any] = {"durable": health.durable, "free_bytes": health.free}
         if not health.durable:
-            store |= {"reason": health.reason, "detail": health.detail}
-        status = "ready" if health.durable else "unavailable"
-        return reply({"status": status, "store": store, "redis": redis, "relay": relay}, 200 if health.durable else 503)
+            shown |= {"reason": health.reason, "detail": health.detail}
+        if foreign is not None:
+            redis |= {"reason": "foreign_job", "detail": _FOREIGN.format(foreign)}
+        ready = health.durable and foreign is None
+        document = {"store": shown, "redis": redis, "workers": workers, "relays": relays}
+        return reply({"status": "ready" if ready else "unavailable"} | document, 200 if ready else 503)
 
 
-async def _redis(queue: Queue) -> dict[str, Any]:
-    task = asyncio.create_task(queue.stats())
+async def _redis(queue: Queue, store_id: str) -> tuple[dict[str, Any], str | None]:
+    """The state of the queue, and the id of a job that does not belong to this store, if one is among the first."""
+    task = asyncio.ensure_future(asyncio.gather(queue.stats(), queue.jobs(JobState.SCHEDULED, _FIRST)))
     # Left to itself when it is late: a call that is cut off half-way would cost its connection.
     task.add_done_callback(lambda done: None if done.cancelled() else done.exception())
     done, _ = await asyncio.wait({task}, timeout=_PATIENCE)
     if not done:
-        return {"reachable": False, "error": f"no answer within {_PATIENCE:g} s"}
+        return {"reachable": False, "error": f"no answer within {_PATIENCE:g} s"}, None
     try:
-        stats = task.result()
+        stats, first = task.result()
     except ZQueueError as error:
-        return {"reachable": False, "error": str(error)}
-    return {"reachable": True, "scheduled": stats.scheduled, "leased": stats.leased, "dead": stats.dead}
-
-
-async def _relay(target: Target) -> dict[str, Any]:
-    found: dict[str, Any] = {"address": str(target)}
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            greeting = await _greeting(target)
-    except TimeoutError:
-        return found | {"reachable": False, "error": f"no answer within {_PATIENCE:g} s"}
-    except OSError as error:
-        return found | {"reachable": False, "error": error.strerror or str(error)}
-    if not greeting.startswith(b"220"):
-        return found | {"reachable": False, "error": "it greets with something else than 220"}
-    return found | {"reachable": True}
-
-
-async def _greeting(target: Target) -> bytes:
-    """The relay's first line; where TLS comes first, being connected counts for one."""
-    reader, writer = await asyncio.open_connection(target.host, target.port, limit=2048)
-    try:
-        if target.tls is Tls.IMPLICIT:
-            return b"220"
-        greeting = await reader.readline()
-        writer.write(b"QUIT\r\n")
-    except ValueError:  # a line longer than any greeting
-        return b""
-    else:
-        return greeting
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+        return {"reachable": False, "error": str(error)}, None
+    foreign = next((job.id for job in first if jobs.store_of(job.payload) != store_id), None)
+    shown = {"reachable": True, "scheduled": stats.scheduled, "leased": stats.leased, "dead": stats.dead}
+    return shown, foreign

@@ -174,6 +174,11 @@ class Readiness(Shape):
     status: Literal["ready", "unavailable"]
     store: dict[str, Any]
     redis: dict[str, Any]
+    workers: int = Field(description="Workers that live.")
+    relays: list[dict[str, Any]] = Field(
+        description="Each relay's `address`, its `state` (`ok`, `unreachable`, `refusing`, `tls`, `login`, `busy`, "
+        "`dropping`, or `unknown` where no worker lives), since when, and the last `error`."
+    )
 
 
 class CaughtMessage(Shape):

@@ -30,7 +30,7 @@ class AppState(TypedDict):
     outbox: Outbox
     templates: Library
     schedules: Schedules
-    relay: Target
+    relays: list[Target]
     keys_in_flight: set[str]
     limiter: Limiter
     feed: Feed

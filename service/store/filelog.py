@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from service.email.times import to_z
 from service.store import disk, lines, manifest, recovery, snapshots
@@ -189,6 +190,14 @@ class FileLog:
     def alive(self, by: str) -> bool:
         """See `Log.alive`."""
         return self._procs.alive(by)
+
+    def tell(self, told: dict[str, Any]) -> None:
+        """See `Log.tell`."""
+        self._procs.tell(told)
+
+    def told(self) -> list[dict[str, Any]]:
+        """See `Log.told`."""
+        return self._procs.told()
 
     def lead(self, role: str) -> bool:
         """See `Log`."""

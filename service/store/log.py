@@ -137,6 +137,12 @@ class Log(Protocol):
     def alive(self, by: str) -> bool:
         """Does the process that opened the log as *by* still live?"""
 
+    def tell(self, told: dict[str, Any]) -> None:
+        """Let other processes know this of this one, until it closes the log; not kept, and not a line."""
+
+    def told(self) -> list[dict[str, Any]]:
+        """What the living processes have told, each its last word."""
+
     def lead(self, role: str) -> bool:
         """Has this process the *role*, which one at a time has until it closes the log? Takes it if it is free."""
 

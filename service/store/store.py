@@ -117,6 +117,14 @@ class Store(Reader):
         """Does the process live that has the store open as *by*?"""
         return self._log.alive(by)
 
+    def tell(self, told: dict[str, Any]) -> None:
+        """Let other processes know this of this one, in place of what it told before; it is not kept."""
+        self._log.tell(told)
+
+    def told(self) -> list[dict[str, Any]]:
+        """What the living processes have told, each its last word."""
+        return self._log.told()
+
     def lead(self, role: str) -> bool:
         """Has this process the *role*? One at a time has it, as long as its store is open; a free one is taken."""
         return self._log.lead(role)

@@ -193,7 +193,7 @@ def test_a_relay_that_is_away_costs_no_attempt(relayed: Service, relay: Relay, a
         unwanted = relayed.accept(to=address, subject="unwanted")["id"]
         eventually(lambda: f"relay {relay.url[7:].partition('?')[0]}: " in relayed.logged, "a warning about the relay")
         ready = relayed.http.get("/readyz")
-        assert (ready.status_code, ready.json()["relay"]["reachable"]) == (200, False)
+        assert (ready.status_code, ready.json()["relays"][0]["state"]) == (200, "unreachable")
         assert relayed.http.post(f"/v1/emails/{unwanted}/cancel").json()["status"] == "cancelled"
         waiting = relayed.email(email_id)
         assert (waiting["status"], waiting["attempts"]) == ("scheduled", 0)

@@ -151,9 +151,9 @@ class Arena:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
                 return True
             return False
-        for path in (self.data / "procs").glob("*"):  # each holds the pid of a process that has opened the store
+        for path in (self.data / "procs").glob("*"):  # each begins with the pid of a process that has opened the store
             with contextlib.suppress(FileNotFoundError):
-                if path.read_text().strip() == str(self._programs[name].pid):
+                if path.read_text().partition("\n")[0] == str(self._programs[name].pid):
                     self._worker_by = path.name
                     return True
         return False

@@ -7,18 +7,21 @@ import gzip
 import json
 import logging
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from service.email import jobs
 from service.inbox import Inbox, folder
+from service.mailer.relay import Health
+from service.mailer.report import Reporter
 from service.settings import SettingsError
 from service.store.errors import StoreUnavailable
 from service.store.store import Store
 from tests.conftest import unique_name
 from tests.integration.api import LEAST, Api, problem, running
-from tests.smtpd import SmtpServer
 from zqueue import Queue
 from zqueue.embedded import Server
 
@@ -225,31 +228,54 @@ async def test_a_fault_of_ours_is_500_and_says_nothing(api: Api, monkeypatch: py
     assert "hunter2" not in response.text
 
 
-async def test_readiness_tells_of_redis_and_the_relay(tmp_path: Path, queue: Queue) -> None:
-    """The states of the queue and of the relay are told, without the relay's password."""
-    async with SmtpServer() as smtp:
-        url = f"smtp://me:hunter2@127.0.0.1:{smtp.port}?tls=none"
-        async with running(tmp_path / "data", queue, smtp_url=url) as api:
-            await api.accept(scheduled_at="2030-01-01T00:00:00Z")
-            response = await api.http.get("/readyz")
-    document = response.json()
-    assert (response.status_code, document["status"]) == (200, "ready")
-    assert document["store"].keys() == {"durable", "free_bytes"}
-    assert document["redis"] == {"reachable": True, "scheduled": 1, "leased": 0, "dead": 0}
-    assert document["relay"] == {"reachable": True, "address": f"127.0.0.1:{smtp.port}"}
-    assert "hunter2" not in response.text
-
-
-async def test_readiness_with_the_relay_away(tmp_path: Path, queue: Queue) -> None:
-    """A relay that is away is told, and keeps nobody from being ready."""
-    async with SmtpServer() as smtp:
-        port = smtp.port
-    async with running(tmp_path / "data", queue, smtp_url=f"smtp://127.0.0.1:{port}") as api:
+async def test_readiness_tells_of_redis_and_the_relays(tmp_path: Path, queue: Queue) -> None:
+    """The states of the queue and of the relays, as the workers know them, are told, without a relay's password."""
+    url = "smtp://me:hunter2@127.0.0.1:1?tls=none, smtp://127.0.0.1:2"
+    async with running(tmp_path / "data", queue, smtp_url=url) as api:
+        await api.accept(scheduled_at="2030-01-01T00:00:00Z")
         response = await api.http.get("/readyz")
-    assert response.status_code == 200
-    relay = response.json()["relay"]
-    assert (relay["reachable"], relay["address"]) == (False, f"127.0.0.1:{port}")
-    assert relay["error"]
+        document = response.json()
+        assert (response.status_code, document["status"]) == (200, "ready")
+        assert document["store"].keys() == {"durable", "free_bytes"}
+        assert document["redis"] == {"reachable": True, "scheduled": 1, "leased": 0, "dead": 0}
+        unknown = [{"address": f"127.0.0.1:{port}", "state": "unknown"} for port in (1, 2)]
+        assert (document["workers"], document["relays"]) == (0, unknown)
+        assert "hunter2" not in response.text
+
+        worker = await Store.open(tmp_path / "data", now=queue.now, min_free=0)
+        reporter = Reporter(worker.tell, now=lambda: datetime(2026, 11, 24, tzinfo=UTC))
+        for state, error in (("ok", None), ("login", "127.0.0.1:1: the relay said 535 5.7.8 no")):
+            reporter.look([Health("127.0.0.1:1", state, error, None, 0), Health("127.0.0.1:2", "ok", None, None, 0)])
+        document = (await api.http.get("/readyz")).json()
+        since = {"since": "2026-11-24T00:00:00.000000Z"}
+        assert (document["status"], document["workers"], document["relays"]) == (
+            "ready",
+            1,
+            [
+                {"address": "127.0.0.1:1", "state": "login", "error": error} | since,
+                {"address": "127.0.0.1:2", "state": "ok"} | since,
+            ],
+        )
+        await worker.close()
+        document = (await api.http.get("/readyz")).json()
+        assert (document["workers"], document["relays"]) == (0, unknown)
+
+
+async def test_a_job_of_another_store_is_told(api: Api) -> None:
+    """Workers stop at it, so nobody is ready; the reason names it."""
+    queue = api.state["queue"]
+    await api.accept(scheduled_at="2030-01-01T00:00:00Z")
+    await queue.enqueue(jobs.payload("another"), id="em_x.1")
+    response = await api.http.get("/readyz")
+    document = response.json()
+    assert (response.status_code, document["status"], document["redis"]["reason"]) == (
+        503,
+        "unavailable",
+        "foreign_job",
+    )
+    assert "'em_x.1'" in document["redis"]["detail"]
+    await queue.cancel("em_x.1")
+    assert (await api.http.get("/readyz")).status_code == 200
 
 
 async def test_the_inbox_shows_what_arrived(api: Api) -> None:

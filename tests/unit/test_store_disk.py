@@ -77,3 +77,15 @@ def test_a_process_lives_as_long_as_it_holds_its_file(tmp_path: Path) -> None:
     assert not procs.alive(other.by)
     procs.close()
     assert list((tmp_path / "procs").iterdir()) == []
+
+
+def test_what_a_process_tells_is_known_while_it_lives(tmp_path: Path) -> None:
+    """Its last word, whatever the length of the one before; nothing of those that said nothing."""
+    speaker, listener = Procs(tmp_path), Procs(tmp_path)
+    assert listener.told() == []
+    for told in ({"relay": "a" * 100}, {"relay": "b"}):
+        speaker.tell(told)
+        assert (listener.told(), speaker.told()) == ([told], [told])
+    speaker.close()
+    assert listener.told() == []
+    listener.close()
