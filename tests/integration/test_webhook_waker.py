@@ -14,11 +14,13 @@ from service.store.store import Store
 from service.webhooks.line import NAME, job
 from service.webhooks.waker import Waker
 from tests.asking import ask_server, until
-from tests.conftest import wait_until
+from tests.conftest import unique_name, wait_until
 from tests.integration.hooks import World, a_world
 from tests.integration.test_dispatch_worker import a_bench, a_worker
+from tests.proxy import Fault, Proxy, nothing
 from tests.receiver import answer, receiving
 from tests.smtpd import SmtpServer
+from zqueue.embedded import Server
 
 
 @pytest.fixture
@@ -113,6 +115,26 @@ async def test_a_fault_does_not_end_the_worker(
     await wait_until(lambda: len(looks) > 2)
     await end(running)
     assert "RuntimeError: a fault" in caplog.text
+
+
+async def test_a_queue_that_is_away_is_waited_for(
+    world: World, valkey: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said once, and what happened meanwhile is told when it is back."""
+    monkeypatch.setattr("service.webhooks.waker._LONGEST_S", 0.05)
+    await world.create()
+    async with Proxy(valkey, lambda _: Fault.CUT_REQUEST) as line, zqueue.Queue(unique_name(), line.url) as queue:
+        running = asyncio.create_task(Waker(world.store, queue).run())
+        await wait_until(lambda: line.faults > 2)
+        line.plan = nothing
+        await until(lambda: has_job(queue))
+        await end(running)
+    assert caplog.text.count("the queue of webhooks is away") == 1
+
+
+async def has_job(queue: zqueue.Queue) -> bool:
+    """Whether there is one."""
+    return await jobs(queue) != []
 
 
 async def test_a_disabled_endpoint_gets_no_job(world: World, queue: zqueue.Queue) -> None:
