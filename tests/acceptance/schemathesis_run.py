@@ -23,6 +23,7 @@ from service.store.store import Store
 from tests.acceptance.running import Service
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
+HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
 
 
 def make_key(data_dir: Path) -> str:
@@ -55,7 +56,7 @@ def check(url: str, token: str, *options: str) -> subprocess.CompletedProcess[st
             f"{url}/openapi.json",
             *options,
         ],
-        env=os.environ | {"ZQUEUE_TEST_KEY": token},
+        env=os.environ | {"ZQUEUE_TEST_KEY": token, "SCHEMATHESIS_HOOKS": str(HOOKS)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
