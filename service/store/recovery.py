@@ -32,8 +32,9 @@ def settle_tail(files: Files, cursor: Cursor) -> None:
     size = files.size(cursor.file)
     if size == cursor.offset:
         return
-    if _end_follows(files, cursor) or _later_segment(files, cursor):
-        raise _damage(files, cursor)
+    damage = damage_after(files, cursor)
+    if damage is not None:
+        raise damage
     fd = files.fd(cursor.file)
     copy = _keep_copy(files, cursor, os.pread(fd, size - cursor.offset, cursor.offset))
     os.ftruncate(fd, cursor.offset)
@@ -45,6 +46,16 @@ def settle_tail(files: Files, cursor: Cursor) -> None:
         bytes=size - cursor.offset,
         copy=str(copy),
     )
+
+
+def damage_after(files: Files, cursor: Cursor) -> StoreDamaged | None:
+    """The damage that *cursor*, which has read all whole writes, stopped at; None if it is at the end of them.
+
+    Who holds no lock must see the same twice: a write may have come since.
+    """
+    if files.size(cursor.file) > cursor.offset and _end_follows(files, cursor):
+        return _damage(files, cursor)
+    return _damage(files, cursor) if _later_segment(files, cursor) else None
 
 
 def check_last(files: Files, cursor: Cursor) -> None:
