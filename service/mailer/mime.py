@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from hashlib import sha256
+from io import BytesIO
 
 from service.email import header_fields
 from service.email.record import Attachment, Content, Email
@@ -55,8 +56,11 @@ def build(email: Email, date: datetime, blob: Callable[[str], bytes]) -> Message
     content = email.content
     fields = _header(content, date)
     body = _body(content, blob)
-    head = parts.header([*fields, ("MIME-Version", "1.0"), *body.fields])
-    data = b"".join([head, b"\r\n", *body.pieces])
+    written = BytesIO()
+    # Piece by piece: one join of them all would keep other threads from running for as long as it copies.
+    for piece in (parts.header([*fields, ("MIME-Version", "1.0"), *body.fields]), b"\r\n", *body.pieces):
+        written.write(piece)
+    data = written.getvalue()
     sender = addresses.to_wire(addresses.split(content.sender)[1])
     utf8 = any(not value.isascii() for _, value in fields)
     return Message(sender, data, sha256(data).hexdigest(), utf8)

@@ -20,7 +20,7 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 _UNPRINTABLE = re.compile(rb"[^\t\r\n -~]")
 _TYPE = re.compile(r"[!-~]+/[ -~]+")
 _LINE = 76  # characters of base64 in a line (RFC 2045, section 6.8)
-_SLICE = 57 * 16 * 1024  # octets encoded at a time, between which other threads get a turn; fills its lines
+_SLICE = 57 * 4 * 1024  # octets encoded at a time, between which other threads get a turn; fills its lines
 
 
 @dataclass(frozen=True, slots=True)
