@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Literal
 
+from pydantic import RootModel
 from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
@@ -45,6 +46,10 @@ Message-ID: <em_01KAVK0PN0F6C9ZR8YHJX2T4QW@example.com>
 """
 
 
+class RawMessage(RootModel[str]):
+    """A message as it came over SMTP, header and all."""
+
+
 class ReportedRecipient(Shape):
     """What a report says about one recipient, and what came of it."""
 
@@ -73,6 +78,7 @@ class Bounces(HTTPEndpoint):
         Scope.SEND,
         "Hand in a bounce or a complaint",
         tag="Bounces",
+        body=RawMessage,
         media=_MESSAGES[0],
         answers={200: ReportAnswer},
         problems=(404, 413, 415, 422),
