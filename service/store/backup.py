@@ -19,7 +19,7 @@ from service.store.cursor import Cursor, read_snapshot
 from service.store.errors import StoreDamaged
 from service.store.log import Entry
 from service.store.manifest import Manifest
-from service.store.named import files_named
+from service.store.named import attached
 from service.store.segments import Files
 
 Progress = Callable[[str, int, int], None]
@@ -83,7 +83,7 @@ def _copy(directory: Path, target: Path, files: Files, progress: Progress) -> Co
     for ref, line in _lines(files, start, snapshot, cursor):
         if (number := files.number(ref)) not in (snapshot, segments[-1]):
             segments.append(number)
-        named.update(files_named(line["data"]))
+        named.update(attached(line["data"]))
         lines += 1
         progress("reading lines", lines, 0)
     if cursor.file != segments[-1]:

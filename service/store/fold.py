@@ -16,8 +16,10 @@ import orjson
 from service.email.record import FINAL
 from service.email.times import to_z
 from service.store import records
-from service.store.index import Index, Row
+from service.store.index import Index
 from service.store.log import Draft, Line, Ref
+from service.store.named import anywhere, attached
+from service.store.rows import Row
 
 Fetch = Callable[[Ref], Line]
 
@@ -55,15 +57,14 @@ class Fold:
 
     def _emails(self) -> Iterator[Kept]:
         for row in self._index.oldest_first(0):
-            history = [self._fetch(ref) for ref in row.lines]
+            history = [self._fetch(ref) for ref in self._index.lines_of(row)]
             draft = _merged(row, history, self._fetch(row.content))
             last = history[-1]["at"]
             if self._expired is not None and row.status in FINAL and last < self._expired:
                 self.archived += 1
                 self._archive(last, draft)
                 continue
-            content = self._fetch(row.content)["data"]["content"]
-            self.blobs.update(one["sha256"] for one in content.get("attachments", ()))
+            self.blobs.update(attached(self._fetch(row.content)["data"]))
             yield Kept(row.seq, draft)
 
     def _documents(self) -> Iterator[Kept]:
@@ -71,7 +72,7 @@ class Fold:
             for ref in self._index.documents(kind).values():
                 line = self._fetch(ref)
                 yield Kept(line["seq"], _draft(line))
-                self.blobs.update(_named(line["data"]))
+                self.blobs.update(anywhere(line["data"]))
 
 
 def _merged(row: Row, history: list[Line], content: Line) -> Draft:
@@ -90,15 +91,3 @@ def _merged(row: Row, history: list[Line], content: Line) -> Draft:
 
 def _draft(line: Line) -> Draft:
     return Draft(line["at"], line["id"], line["rev"], line["type"], line["data"])
-
-
-def _named(data: Any) -> Iterator[str]:
-    """Every SHA-256 that a document names, as the content of an e-mail would."""
-    if isinstance(data, dict):
-        if isinstance(data.get("sha256"), str):
-            yield data["sha256"]
-        for value in data.values():
-            yield from _named(value)
-    elif isinstance(data, list):
-        for value in data:
-            yield from _named(value)

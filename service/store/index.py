@@ -6,59 +6,20 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from datetime import datetime
-from operator import attrgetter
 
-from service.email.record import FINAL, Status
 from service.email.times import from_z
 from service.store import documents
 from service.store.agenda import Agenda
 from service.store.idempotency import FOR_EVER, Remembered
 from service.store.log import COMPACTED, SNAPSHOT, Line, Ref
+from service.store.rows import Row, Rows
+from service.store.words import Words
 
 FEWEST_LINES = 100_000
 """Lines below which a log is left as it is."""
 
-_STATUS = {status.value: status for status in Status}
-_seq = attrgetter("seq")
-
-
-class Row:
-    """One e-mail in memory. Times are texts as in the log; their order as texts is their order in time.
-
-    Attributes:
-        seq: The number of the line that accepted it: its place among all.
-        due: When it wants attention next, unless it is final.
-        by: The process that is sending it.
-        content: Where the newest line with a content is.
-        lines: Where all of its lines are, oldest first.
-        to: Its recipients' addresses, lower case.
-        text: Subject, addresses and tags, case folded, for searching.
-    """
-
-    __slots__ = (
-        "by", "content", "created_at", "due", "gen", "id", "lines", "rev", "scheduled_at", "seq", "status", "tags",
-        "text", "to",
-    )  # fmt: skip
-
-    by: str | None
-    content: Ref
-    created_at: str
-    due: str | None
-    gen: int
-    id: str
-    lines: list[Ref]
-    rev: int
-    scheduled_at: str
-    seq: int
-    status: Status
-    tags: tuple[str, ...]
-    text: str
-    to: tuple[str, ...]
-
-    @property
-    def job_id(self) -> str:
-        """The id of the job that carries this e-mail in the queue."""
-        return f"{self.id}.{self.gen}"
+_MANY_KEYS = 10_000
+"""Idempotency keys among which those are looked for that may be forgotten."""
 
 
 class Index:
@@ -75,18 +36,20 @@ class Index:
         self.first = 1
         self.lines = 0
         self.agenda = Agenda()
-        self._rows: dict[str, Row] = {}
-        self._accepted: list[Row] = []
+        self._rows = Rows()
         self._refs = array("Q")
+        self._before = array("Q")
         self._documents: dict[str, dict[str, Ref]] = {}
         self._keys: dict[str, Remembered] = {}
+        self._many_keys = _MANY_KEYS
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._rows.names)
 
     def row(self, email_id: str) -> Row | None:
         """The e-mail *email_id*, or None."""
-        return self._rows.get(email_id)
+        number = self._rows.names.number(email_id)
+        return None if number is None else Row(self._rows, number)
 
     def document(self, kind: str, name: str) -> Ref | None:
         """Where the newest line of a document is; None if there is none."""
@@ -103,7 +66,7 @@ class Index:
     @property
     def records(self) -> int:
         """How many e-mails and documents there are."""
-        return len(self._rows) + sum(map(len, self._documents.values()))
+        return len(self) + sum(map(len, self._documents.values()))
 
     @property
     def is_bloated(self) -> bool:
@@ -115,25 +78,47 @@ class Index:
         found = self._keys.get(key)
         if found is None or key.startswith(FOR_EVER) or not found.may_go(now):
             return found
-        rows = (self._rows.get(email_id) for email_id in found.email_ids)
-        return found if any(row is not None and row.due is not None for row in rows) else None
+        return found if self._is_under_way(found) else None
 
     def ref(self, seq: int) -> Ref:
         """Where line *seq* is, from `first` to `seq`."""
         return self._refs[seq - self.first]
 
+    def lines_of(self, row: Row) -> list[Ref]:
+        """Where all lines of an e-mail are, oldest first."""
+        found = []
+        seq = self._rows.newest[row.number]
+        while seq >= self.first:
+            found.append(self.ref(seq))
+            seq = self._before[seq - self.first]
+        if seq:
+            found.append(self._rows.base[row.number])
+        found.reverse()
+        return found
+
+    def newest_of(self, row: Row) -> Ref:
+        """Where the newest line of an e-mail is."""
+        seq = self._rows.newest[row.number]
+        return self.ref(seq) if seq >= self.first else self._rows.base[row.number]
+
+    def line_before(self, row: Row, seq: int) -> Ref | None:
+        """Where the line of an e-mail is that came before its line *seq*, which is one of those that are there."""
+        before = self._before[seq - self.first]
+        if not before:
+            return None
+        return self.ref(before) if before >= self.first else self._rows.base[row.number]
+
     def apply(self, ref: Ref, line: Line) -> None:
         """Take in the next line of the log."""
         seq = line["seq"]
         if seq != self.seq + 1:
-            self.first = seq
-            del self._refs[:]
+            self._start_at(seq)
         self._refs.append(ref)
+        self._before.append(0)
         self.seq = seq
         self.lines += 1
         if line["type"] == SNAPSHOT:
-            self.first = seq + 1
-            del self._refs[:]
+            self._start_at(seq + 1)
         elif line["type"] == COMPACTED:
             self.lines = line["data"]["lines"] + seq - line["data"]["seq"]
         data = line["data"]
@@ -147,56 +132,70 @@ class Index:
             else:
                 named[name] = ref
 
-    def _apply_email(self, ref: Ref, line: Line) -> None:
-        data = line["data"]
-        state = data["state"]
-        row = self._rows.get(line["id"])
-        if row is None:
-            row = self._add(line)
-        elif row.due is not None:
-            self.agenda.remove(row.id, row.due)
-        row.lines.append(ref)
-        row.rev = line["rev"]
-        row.status = status = _STATUS[state["status"]]
-        row.gen = state["gen"]
-        row.scheduled_at = state["scheduled_at"]
-        row.by = state.get("by")
-        row.due = None
-        if status not in FINAL:
-            row.due = due = state.get("next_attempt_at") or state.get("sending_since") or row.scheduled_at
-            self.agenda.add(row.id, due)
-        content = data.get("content")
-        if content is not None:
-            row.content = ref
-            row.to = tuple([recipient["address"].lower() for recipient in state["recipients"]])
-            row.tags = tags = tuple(content.get("tags", ()))
-            names = (content["from"], *content["to"], *content.get("cc", ()), *content.get("bcc", ()))
-            row.text = "\n".join((content["subject"], *names, *content.get("reply_to", ()), *tags)).casefold()
-        if "key" in data:
-            self._remember(data["key"][0], data["key"][1], line)
-
     def newest_first(self, below: int | None = None) -> Iterator[Row]:
         """The e-mails accepted before line *below*, newest first; all of them without it."""
-        end = len(self._accepted) if below is None else bisect_left(self._accepted, below, key=_seq)
-        return (self._accepted[n] for n in range(end - 1, -1, -1))
+        return (Row(self._rows, n) for n in range(self._end(below) - 1, -1, -1))
 
     def oldest_first(self, above: int) -> Iterator[Row]:
         """The e-mails accepted after line *above*, oldest first."""
-        start = bisect_right(self._accepted, above, key=_seq)
-        return (self._accepted[n] for n in range(start, len(self._accepted)))
+        seqs = self._rows.seq
+        return (Row(self._rows, n) for n in range(bisect_right(seqs, above), len(seqs)))
 
-    def _add(self, line: Line) -> Row:
-        row = Row()
-        row.id = line["id"]
-        row.seq = line["seq"]
-        row.created_at = line["at"]
-        row.lines = []
-        self._rows[row.id] = row
-        self._accepted.append(row)
-        return row
+    def found_newest_first(self, needle: bytes, below: int | None = None) -> Iterator[Row]:
+        """Those of `newest_first` that have *needle* among their words."""
+        return (Row(self._rows, n) for n in self.words.newest_first(needle, self._end(below)))
+
+    def found_oldest_first(self, needle: bytes, above: int) -> Iterator[Row]:
+        """Those of `oldest_first` that have *needle* among their words."""
+        start = bisect_right(self._rows.seq, above)
+        return (Row(self._rows, n) for n in self.words.oldest_first(needle, start - 1))
+
+    @property
+    def words(self) -> Words:
+        """What e-mails are found by."""
+        return self._rows.words
+
+    def _end(self, below: int | None) -> int:
+        return len(self._rows.seq) if below is None else bisect_left(self._rows.seq, below)
+
+    def _start_at(self, seq: int) -> None:
+        """What came before line *seq* is there merged, or not at all."""
+        self.first = seq
+        del self._refs[:]
+        del self._before[:]
+
+    def _apply_email(self, ref: Ref, line: Line) -> None:
+        rows, seq = self._rows, line["seq"]
+        number = rows.names.number(line["id"])
+        if number is None:
+            number = rows.add(ref, line)
+        else:
+            self._before[seq - self.first] = rows.newest[number]
+            row = Row(rows, number)
+            if (due := row.due) is not None:
+                self.agenda.remove(line["id"], due)
+        due = rows.set_state(number, line)
+        if due is not None:
+            self.agenda.add(line["id"], due)
+        if "content" in line["data"]:
+            rows.set_content(number, ref, line)
+        if "key" in line["data"]:
+            self._remember(line["data"]["key"][0], line["data"]["key"][1], line)
 
     def _remember(self, name: str, digest: str, line: Line) -> None:
         at = from_z(line["at"])
         before = self._keys.get(name)
         ids = before.email_ids if before is not None and (before.digest, before.at) == (digest, at) else ()
         self._keys[name] = Remembered(digest, at, (*ids, line["id"]))
+        if len(self._keys) > self._many_keys:
+            self._keys = {
+                name: kept
+                for name, kept in self._keys.items()
+                if name.startswith(FOR_EVER) or not kept.may_go(at) or self._is_under_way(kept)
+            }
+            self._many_keys = max(_MANY_KEYS, 2 * len(self._keys))
+
+    def _is_under_way(self, remembered: Remembered) -> bool:
+        """Is one of its e-mails not final?"""
+        rows = map(self.row, remembered.email_ids)
+        return any(row is not None and row.due is not None for row in rows)

@@ -9,7 +9,9 @@ from itertools import islice
 
 from service.email.record import Email, Status
 from service.email.times import to_z
-from service.store.index import Row
+from service.store.index import Index
+from service.store.rows import Row
+from service.store.words import Words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,27 +64,39 @@ class Upcoming:
     has_more: bool
 
 
-def choose(rows: Iterator[Row], where: Filter, limit: int) -> tuple[list[Row], bool]:
+def candidates(index: Index, where: Filter, *, after: int | None, before: int | None) -> Iterator[Row]:
+    """The e-mails of which those like *where* are among: older than *after*, newest first; or newer than *before*."""
+    needle = next(_needles(index.words, where), None)
+    if before is not None:
+        return index.oldest_first(before) if needle is None else index.found_oldest_first(needle, before)
+    return index.newest_first(after) if needle is None else index.found_newest_first(needle, after)
+
+
+def choose(rows: Iterator[Row], where: Filter, limit: int, words: Words) -> tuple[list[Row], bool]:
     """The first of *rows*, at most *limit* and at least 1, that are like *where*; and whether there are more."""
-    found = list(islice(_matching(rows, where), limit + 1))
+    found = list(islice(_matching(rows, where, words), limit + 1))
     return found[:limit], len(found) > limit
 
 
-def _matching(rows: Iterator[Row], where: Filter) -> Iterator[Row]:
+def _needles(words: Words, where: Filter) -> Iterator[bytes]:
+    """What must be among an e-mail's words."""
+    if where.to is not None:
+        yield words.to(where.to)
+    if where.tag is not None:
+        yield words.tag(where.tag)
+    if where.q:
+        yield words.part(where.q)
+
+
+def _matching(rows: Iterator[Row], where: Filter, words: Words) -> Iterator[Row]:
     if where.status is not None:
         rows = (row for row in rows if row.status is where.status)
-    if where.to is not None:
-        to = where.to.lower()
-        rows = (row for row in rows if to in row.to)
-    if where.tag is not None:
-        rows = (row for row in rows if where.tag in row.tags)
+    for needle in _needles(words, where):
+        rows = (row for row in rows if words.has(row.number, needle))
     if where.scheduled_after is not None:
         earliest = to_z(where.scheduled_after)
         rows = (row for row in rows if row.scheduled_at >= earliest)
     if where.scheduled_before is not None:
         end = to_z(where.scheduled_before)
         rows = (row for row in rows if row.scheduled_at < end)
-    if where.q is not None:
-        part = where.q.casefold()
-        rows = (row for row in rows if part in row.text)
     return rows

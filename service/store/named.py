@@ -1,4 +1,4 @@
-"""Which files kept beside the log (see `blobs`) a line names: an e-mail's, or those in what a document holds of one."""
+"""Which files kept beside the log (see `blobs`) a line names."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from collections.abc import Iterator
 from typing import Any
 
 
-def files_named(data: dict[str, Any]) -> Iterator[str]:
-    """The SHA-256 of every file that the data of a line, or a part of it, names."""
-    if "content" in data:
-        for one in data["content"].get("attachments", ()):
-            yield one["sha256"]
-    elif "doc" in data:
-        yield from _anywhere(data["doc"])
+def attached(data: dict[str, Any]) -> Iterator[str]:
+    """The SHA-256 of every file that the content in the data of an e-mail's line names."""
+    for one in data.get("content", {}).get("attachments", ()):
+        yield one["sha256"]
 
 
-def _anywhere(value: Any) -> Iterator[str]:
+def anywhere(value: Any) -> Iterator[str]:
+    """Every SHA-256 in the data of a line, be it that of a file or not."""
     if isinstance(value, dict):
-        if isinstance(value.get("sha256"), str) and "content_type" in value:
+        if isinstance(value.get("sha256"), str):
             yield value["sha256"]
         value = list(value.values())
     if isinstance(value, list):
         for each in value:
-            yield from _anywhere(each)
+            yield from anywhere(each)

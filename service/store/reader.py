@@ -20,10 +20,11 @@ from service.store import documents, listing, records
 from service.store.documents import Document
 from service.store.errors import EmailNotFound
 from service.store.idempotency import Remembered
-from service.store.index import Index, Row
+from service.store.index import Index
 from service.store.listing import Filter, Page, Upcoming
 from service.store.log import Line, Log, Ref
 from service.store.records import Event, Events
+from service.store.rows import Row
 
 _AHEAD = 1_000
 """E-mails looked at under the mutex at a time."""
@@ -119,14 +120,14 @@ class Reader:
         """
         with self._mutex:
             self.catch_up()
-            candidates = self._index.newest_first(after) if before is None else self._index.oldest_first(before)
         # Without the mutex, for which the event loop would wait: what is accepted now comes after all candidates.
-        rows, has_more = listing.choose(candidates, where, limit)
+        candidates = listing.candidates(self._index, where, after=after, before=before)
+        rows, has_more = listing.choose(candidates, where, limit, self._index.words)
         if before is not None:
             rows.reverse()
         first, last = (rows[0].seq, rows[-1].seq) if rows else (None, None)
         with self._mutex:
-            places = [_where(row) for row in rows]
+            places = [self._where(row) for row in rows]
         return Page([self._fetch(where) for where in places], first, last, has_more)
 
     def upcoming(self, where: Filter, limit: int, *, after: tuple[str, str] | None = None) -> Upcoming:
@@ -146,10 +147,10 @@ class Reader:
                 rows = [row for _, email_id in entries if (row := self._index.row(email_id)) is not None]
             if not entries:
                 break
-            chosen, _ = listing.choose(iter(rows), where, limit + 1 - len(found))
+            chosen, _ = listing.choose(iter(rows), where, limit + 1 - len(found), self._index.words)
             times = {email_id: (due, email_id) for due, email_id in entries}
             with self._mutex:
-                found += [(times[row.id], _where(row)) for row in chosen]
+                found += [(times[row.id], self._where(row)) for row in chosen]
             cursor = entries[-1]
         page = found[:limit]
         last = page[-1][0] if page else None
@@ -166,7 +167,7 @@ class Reader:
             row = self._index.row(email_id)
             if row is None:
                 raise EmailNotFound(email_id)
-            refs = list(row.lines)
+            refs = self._index.lines_of(row)
         return records.read_history(self._log.fetch(ref) for ref in refs)
 
     def read_events(self, after: int, limit: int) -> Events:
@@ -177,7 +178,7 @@ class Reader:
             begin = max(after + 1, first)
             end = min(last, begin + limit - 1)
             places = [(self._index.ref(seq)) for seq in range(begin, end + 1)]
-        found = [self._event(self._log.fetch(place), place) for place in places]
+        found = [self._event(self._log.fetch(place)) for place in places]
         reset = after + 1 < first or after > last
         return Events([event for event in found if event is not None], max(end, begin - 1), reset)
 
@@ -210,7 +211,7 @@ class Reader:
         """The e-mail as it was when the log was last looked at."""
         with self._mutex:
             row = self._index.row(email_id)
-            where = None if row is None else _where(row)
+            where = None if row is None else self._where(row)
         return None if where is None else self._fetch(where)
 
     def written_document(self, kind: str, name: str) -> Document | None:
@@ -224,7 +225,7 @@ class Reader:
         with self._mutex:
             row = self._index.row(email_id)
             assert row is not None
-            place, created_at = row.lines[0], row.created_at
+            place, created_at = self._index.lines_of(row)[0], row.created_at
         line = self._log.fetch(place)
         return records.read_first(line, created_at), line["data"].get("extra")
 
@@ -233,15 +234,17 @@ class Reader:
         with self._mutex:
             return self._index.remembered(key, now)
 
-    def _event(self, line: Line, place: Ref) -> Event | None:
+    def _event(self, line: Line) -> Event | None:
         if "state" not in line["data"]:
             return records.read_other(line)
         with self._mutex:
             row = self._index.row(line["id"])
             assert row is not None
-            n = row.lines.index(place)
-            before = row.lines[n - 1] if n else None
+            before = self._index.line_before(row, line["seq"])
         return records.read_event(line, None if before is None else self._log.fetch(before))
+
+    def _where(self, row: Row) -> _Where:
+        return _Where(row.content, self._index.newest_of(row), row.created_at)
 
     def _fetch(self, where: _Where) -> Email:
         newest = self._log.fetch(where.newest)
@@ -261,7 +264,3 @@ class _Where(NamedTuple):
     content: Ref
     newest: Ref
     created_at: str
-
-
-def _where(row: Row) -> _Where:
-    return _Where(row.content, row.lines[-1], row.created_at)
