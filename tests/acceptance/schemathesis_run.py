@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,6 +66,12 @@ def check(url: str, token: str, *options: str) -> subprocess.CompletedProcess[st
     )
 
 
+def statuses(logged: str) -> dict[int, int]:
+    """How often the service answered with each status, by its log in JSON."""
+    lines = (json.loads(line) for line in logged.splitlines() if line.startswith("{"))
+    return dict(sorted(Counter(line["status"] for line in lines if line.get("event") == "request").items()))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it as a program; the exit status of schemathesis."""
     parser = argparse.ArgumentParser(prog="python -m tests.acceptance.schemathesis_run", description=__doc__)
@@ -72,13 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         token = make_key(Path(folder) / "data")
-        with Service(Path(folder)) as service:
+        with Service(Path(folder), {"LOG_FORMAT": "json"}) as service:
             ended = check(
                 service.url, token, "--max-examples", str(options.examples), "--continue-on-failure", *options.options
             )
             print(ended.stdout)
-            faults = [line for line in service.logged.splitlines() if "Traceback" in line]
-            print(f"{len(faults)} tracebacks in the log of the service")
+            faults = service.logged.count("Traceback")
+            print(f"answers by status: {statuses(service.logged)}; {faults} tracebacks in the log of the service")
     return ended.returncode or bool(faults)
 
 
