@@ -1,4 +1,4 @@
-"""How long a store takes to open, how much memory it needs, and how fast it is searched: ``python -m benchmarks.store_open``.
+"""How long a store takes to open, how much memory it needs, how fast it is searched: ``-m benchmarks.store_open``.
 
 Each size is written anew, compacted, and opened by a process of its own, whose resident memory is the figure.
 """
