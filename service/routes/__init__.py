@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from service.routes import attachments, emails, events, health, inbox, schedules, templates, webhooks
+from service.routes import (
+    attachments,
+    bounces,
+    emails,
+    events,
+    health,
+    inbox,
+    schedules,
+    suppressions,
+    templates,
+    unsubscribe,
+    webhooks,
+)
 from service.routes.docs import endpoints as docs
-from service.routes import bounces, suppressions, unsubscribe
 from service.routes.guard import guarded
 from service.routes.openapi import endpoints as openapi
 

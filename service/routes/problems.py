@@ -15,13 +15,13 @@ from service.email.faults import Fault, InvalidRequest
 from service.email.life import WrongState
 from service.email.record import Status
 from service.email.strict_json import InvalidJson
+from service.recurring.schedules import ScheduleNotFound, StaleSchedule
 from service.routes.body import BodyTooLarge, UnsupportedMedia
 from service.routes.emails.idempotency import KeyInUse
 from service.routes.memory import Crowded
 from service.routes.refusals import Forbidden, NotAllowed, TooManyRequests, Unauthorized
 from service.routes.reply import problem
 from service.store.errors import EmailNotFound, KeyReused, StoreDamaged, StoreUnavailable
-from service.recurring.schedules import ScheduleNotFound, StaleSchedule
 from service.templating.library import StaleVersion, TemplateNotFound
 from service.webhooks.registry import MOST, TooManyWebhooks, WebhookNotFound
 

@@ -13,8 +13,8 @@ from service.outbox import Outbox
 from service.recurring.schedules import Schedules
 from service.settings import Settings
 from service.store.store import Store
-from service.webhooks.registry import Webhooks
 from service.templating.library import Library
+from service.webhooks.registry import Webhooks
 from zqueue import Queue
 
 

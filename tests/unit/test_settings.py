@@ -54,6 +54,7 @@ def test_defaults_need_no_configuration(tmp_path: Path) -> None:
         "template_timeout": 2.0,
         "webhook_allow_private": False,
         "min_free": 67_108_864,
+        "retention": None,
     }
     assert settings.queue_url == f"embedded://{tmp_path}/data/valkey"
     assert settings.relay_urls == ["smtp://127.0.0.1:1025?tls=none"]
