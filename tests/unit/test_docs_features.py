@@ -13,12 +13,13 @@ import zqueue
 
 ROOT = Path(zqueue.__file__).parents[1]
 PAGE = (ROOT / "docs" / "features.md").read_text()
+EMAIL = (ROOT / "docs" / "email-complaints.md").read_text()
 CELLS = {"yes", "part", "paid", "-", "?"}
 
 
-def table(heading: str) -> list[list[str]]:
+def table(heading: str, page: str = PAGE) -> list[list[str]]:
     """The cells of each row under a heading, that of the columns' names first."""
-    (section,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S)
+    (section,) = re.findall(rf"^##? {heading}\n(.*?)(?=^## |\Z)", page, re.M | re.S)
     rows = [line.removeprefix("|").removesuffix("|") for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in row.split(" |")] for row in rows if not row.startswith("---")]
 
@@ -26,6 +27,7 @@ def table(heading: str) -> list[list[str]]:
 FEATURES = table("Beside others")
 ALSO = table("Also here")
 COMPLAINTS = table("What users of others complain of")
+OF_EMAIL = table("E-mail: what users of others complain of", EMAIL)
 
 
 def named(cell: str) -> list[str]:
@@ -44,7 +46,7 @@ def functions(file: str) -> set[str]:
     return {each.name for each in ast.parse(path.read_text()).body if isinstance(each, kinds)}
 
 
-ROWS = [row for rows in (FEATURES, ALSO, COMPLAINTS) for row in rows[1:] if any(row[1:])]
+ROWS = [row for rows in (FEATURES, ALSO, COMPLAINTS, OF_EMAIL) for row in rows[1:] if any(row[1:])]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0] if not row[0].isdigit() else f"complaint {row[0]}")
@@ -68,7 +70,8 @@ def test_every_cell_is_filled() -> None:
 def test_all_complaints_are_there() -> None:
     """Each has a number, its source, and why it cannot happen here."""
     assert [row[0] for row in COMPLAINTS[1:]] == [f"{number}" for number in range(1, 27)]
-    assert {len(row) for row in COMPLAINTS} == {5}
+    assert [row[0] for row in OF_EMAIL[1:]] == [f"{number}" for number in range(1, 24)]
+    assert {len(row) for row in (*COMPLAINTS, *OF_EMAIL)} == {5}
     projects = set(re.findall(r"`([\w-]+)`\s+[\w-]+/[\w-]+[,.]", PAGE))
     said = [re.sub(r"\d+", "", source).replace(",", "").split() for _n, _what, source, _why, _tests in COMPLAINTS[1:]]
     assert {project for each in said for project in each} == projects
