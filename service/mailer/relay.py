@@ -48,8 +48,8 @@ class Health:
 class Relay:
     """One relay. `service.mailer.relays` decides who gets its connections.
 
-    A group of e-mails takes no more of its connections than it leaves free, so that a domain that answers slowly, or
-    several of them, leave some to the others: alone it gets half of them, two get a third each.
+    A group of e-mails takes another of its connections only while it has no more than are free, so that domains that
+    answer slowly leave some to the others: of eight connections one gets five, and a second one two.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Relay:
     def has_room(self, group: str | None) -> bool:
         """Whether e-mails of *group* may take another connection; those of None may while there is one."""
         free = self._most - self._taken.total()
-        return free > (0 if group is None else self._taken[group])
+        return free > 0 and (group is None or self._taken[group] <= free)
 
     def take(self, group: str | None) -> bool:
         """Take the place of a connection, where there is room and the breaker lets one through.

@@ -117,26 +117,28 @@ class World:
         return [event.type for event in self.store.events(email.id)]
 
 
-def a_relay(server: SmtpServer, *, connections: int = 4) -> Relay:
+def a_relay(server: SmtpServer, *, connections: int = 4, first: float = 0.02) -> Relay:
     """The relay that *server* is, with a breaker that probes soon."""
     return Relay(
         Target.parse(server.url()),
         connections=connections,
         ehlo="test",
         timeouts=Timeouts(command=5, data=5, block=5, dot=5, quit=1),
-        breaker=Breaker(first=0.02, longest=0.1),
+        breaker=Breaker(first=first, longest=max(first, 0.1)),
     )
 
 
 @contextlib.asynccontextmanager
-async def a_world(directory: Path, script: Script | None = None, *, connections: int = 4) -> AsyncIterator[World]:
+async def a_world(
+    directory: Path, script: Script | None = None, *, connections: int = 4, **server: Any
+) -> AsyncIterator[World]:
     """Everything a handler needs, on real files and a real connection."""
     store = await Store.open(directory, now=lambda: START, min_free=0)
     try:
-        async with SmtpServer(script) as server:
-            relays = Relays([a_relay(server, connections=connections)])
+        async with SmtpServer(script, **server) as smtpd:
+            relays = Relays([a_relay(smtpd, connections=connections)])
             try:
-                yield World(store, server, relays)
+                yield World(store, smtpd, relays)
             finally:
                 await relays.close()
     finally:

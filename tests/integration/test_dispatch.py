@@ -13,9 +13,10 @@ import zqueue
 from service.dispatch import ForeignJob
 from service.email import jobs, life
 from service.email.record import Change, RecipientStatus, Status
+from service.mailer.relays import Relays
 from tests.conftest import wait_until
-from tests.integration.dispatching import ANN, BACKOFF, BOB, START, a_world
-from tests.smtpd import DROP, STORE_AND_DROP, Action, reply
+from tests.integration.dispatching import ANN, BACKOFF, BOB, START, a_relay, a_world
+from tests.smtpd import DROP, STORE_AND_DROP, Action, SmtpServer, reply
 
 
 async def test_sends(tmp_path: Path) -> None:
@@ -208,3 +209,42 @@ async def test_what_cannot_be_written_fails(tmp_path: Path) -> None:
         assert await world.live(email) == [(Status.FAILED, None)]
         assert "X-A" in (world.read(email).state.last_error or "")
         assert "MAIL" not in " ".join(world.server.commands)
+
+
+async def test_the_envelope_has_a_sender_of_its_own(tmp_path: Path) -> None:
+    """The e-mail's, else the service's, else that of its From; the message is the same whichever it is."""
+    async with a_world(tmp_path) as world:
+        for return_path, envelope_from in (
+            (None, None),
+            ("back@example.com", None),
+            ("back@example.com", "own@b.example"),
+        ):
+            world.dispatch = world.a_dispatch(return_path=return_path)
+            await world.live(await world.accept(message_id="<one@example.com>", envelope_from=envelope_from))
+        senders = [message.sender for message in world.server.received]
+        assert senders == ["shop@example.com", "back@example.com", "own@b.example"]
+        assert len({message.data for message in world.server.received}) == 1
+
+
+async def test_a_message_that_is_too_large_for_the_relay_fails_at_once(tmp_path: Path) -> None:
+    """Without being offered to it, and with both sizes in the record."""
+    async with a_world(tmp_path, extensions=["SIZE 300"]) as world:
+        email = await world.accept(text="x" * 300)
+        assert await world.live(email) == [(Status.FAILED, None)]
+        state = world.read(email).state
+        assert (state.reason, state.attempts) == ("refused", 1)
+        assert (state.last_error or "").startswith("552 5.3.4 the message has ")
+        assert not [command for command in world.server.commands if command.startswith("MAIL")]
+
+
+async def test_a_second_relay_takes_over(tmp_path: Path) -> None:
+    """421 within a transaction defers its e-mail without spending an attempt; the next relay takes it, and others."""
+    async with a_world(tmp_path, {"mail": reply(421, "4.3.2 closing")}) as world, SmtpServer() as second:
+        world.relays = Relays([a_relay(world.server, first=3600), a_relay(second)])
+        world.dispatch = world.a_dispatch()
+        emails = [await world.accept(max_retries=0) for _ in range(2)]
+        stories = [[status for status, _ in await world.live(email)] for email in emails]
+        assert stories == [[Status.RETRYING, Status.COMPLETED], [Status.COMPLETED]]
+        assert [world.read(email).state.attempts for email in emails] == [1, 1]
+        assert (len(second.received), len(world.server.received)) == (2, 0)
+        await world.relays.close()

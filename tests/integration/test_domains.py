@@ -10,6 +10,6 @@ async def test_other_domains_do_not_notice() -> None:
     found = await measure(600, 12, trouble=True, delay=1.0, retries=(0.3, 0.6))
     assert found.others == 500
     assert found.slow_taken < 50, "the others did not wait for it"
-    assert 1 <= found.slow_most <= 4, "half of the connections"
+    assert 1 <= found.slow_most <= 5, "not all of the connections"
     assert found.attempts == (3, 3)
     assert found.late_ms[0] >= 0, "none came early"
