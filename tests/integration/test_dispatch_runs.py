@@ -14,6 +14,7 @@ from service.email import life
 from service.email.record import Change, Email, Status
 from service.store.errors import StoreUnavailable
 from service.store.store import Store
+from service.store.transaction import Transaction
 from tests.conftest import wait_until
 from tests.integration.dispatching import START, World, a_world
 from tests.smtpd import FREEZE, Action
@@ -78,15 +79,15 @@ async def test_own_run_is_not_doubled_as_it_begins(tmp_path: Path, monkeypatch: 
     """Nor is one whose beginning is durable, and can be read, before this process has heard that it is."""
     async with a_world(tmp_path) as world:
         email = await world.accept()
-        change, again = world.store.change, list[float | None]()
+        write, again = world.store.write, list[float | None]()
 
-        async def slow(email_id: str, decide: Callable[[Email], Change | None]) -> Email:
-            changed = await change(email_id, decide)
+        async def slow(work: Callable[[Transaction], Email]) -> Email:
+            changed = await write(work)
             if changed.state.status is Status.SENDING:
                 again.append(await world.handle(email))
             return changed
 
-        monkeypatch.setattr(world.store, "change", slow)
+        monkeypatch.setattr(world.store, "write", slow)
         assert await world.handle(email) is None
         assert again == [0.02]
         assert world.types(email) == ["email.scheduled", "email.sending", "email.completed"]
@@ -161,7 +162,7 @@ async def test_store_that_takes_nothing_sends_nothing(tmp_path: Path, monkeypatc
             raise StoreUnavailable("store_locked", "pid 1 holds it")
 
         with monkeypatch.context() as patch:
-            patch.setattr(world.store, "change", refuse)
+            patch.setattr(world.store, "write", refuse)
             assert await world.handle(email) == 0.02
         assert world.server.commands == ["EHLO test"]
         assert await world.handle(email) is None
