@@ -143,6 +143,29 @@ async def test_dots_are_stuffed_on_the_wire() -> None:
     assert server.received[0].wire == b"..first\r\n\r\n..\r\n...two\r\nplain.\r\n"
 
 
+@pytest.mark.parametrize("before", range(4))
+async def test_dots_are_stuffed_wherever_a_write_ends(before: int) -> None:
+    """A message is written in blocks; a dot at the edge of one is a dot like any other."""
+    filler = b"x" * (64 * 1024 - before)
+    message = filler + b"\r\n.\r\n..a.\r\n"
+    async with SmtpServer() as server:
+        await send(server, message)
+    assert server.received[0].data == message
+    assert server.received[0].wire == filler + b"\r\n..\r\n...a.\r\n"
+
+
+@pytest.mark.parametrize("at", [1024 * 1024 - 1, 1024 * 1024, 3])
+@pytest.mark.parametrize("bare", [b"\r", b"\n", b"\n\r"])
+async def test_a_bare_line_end_is_found_wherever_it_is(at: int, bare: bytes) -> None:
+    """Large messages are looked through in slices; one CRLF cut in two by them is none of those."""
+    whole = b"x" * at + b"\r\n" + b"y" * 100 + b"\r\n"
+    async with SmtpServer() as server:
+        await send(server, whole)
+        with pytest.raises(ValueError, match="CRLF"):
+            await send(server, b"x" * at + bare + b"y" * 100 + b"\r\n")
+    assert len(server.received) == 1
+
+
 @pytest.mark.parametrize("data", [b"a\nb\r\n", b"a\rb\r\n", b"a\r\n.\n", b"no end", b"\r"])
 async def test_line_ends_that_would_smuggle_are_refused(data: bytes) -> None:
     """A bare CR or LF never reaches the wire."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Sequence
 from typing import cast
 
@@ -17,7 +16,7 @@ from service.mailer.smtp.transaction import Failed, Transaction
 from service.mailer.smtp.trouble import Kind
 from service.mailer.target import Target
 
-_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+_SLICE = 1024 * 1024  # octets looked at between two turns of the event loop
 
 
 class Connection:
@@ -104,7 +103,7 @@ class Connection:
         Raises:
             ValueError: *data* has a bare CR or LF, or does not end with CRLF.
         """
-        if _BARE.search(data) or not data.endswith(b"\r\n"):
+        if not await _is_lines(data):
             raise ValueError("a message on the wire has CRLF line ends only, one of them last")
         self.carried += 1
         transaction = Transaction(self._client, self._writer, self._timeouts)
@@ -118,3 +117,14 @@ class Connection:
         except BaseException:
             self.abort()
             raise
+
+
+async def _is_lines(data: bytes) -> bool:
+    """Whether *data* ends with CRLF and has no other line ends: it has as many of CR and of LF as of both together."""
+    bare = 0
+    for start in range(0, len(data), _SLICE):
+        end = start + _SLICE
+        bare += data.count(b"\r", start, end) + data.count(b"\n", start, end) - 2 * data.count(b"\r\n", start, end + 1)
+        if end < len(data):
+            await asyncio.sleep(0)
+    return data.endswith(b"\r\n") and bare == 0

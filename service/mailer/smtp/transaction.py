@@ -148,13 +148,13 @@ class Transaction:
 
     async def _write(self, data: bytes, listening: asyncio.Future[aiosmtplib.SMTPResponse]) -> None:
         """The body, dot-stuffed (RFC 5321, section 4.5.2), until all of it left or the relay spoke."""
-        stuffed = data.replace(b"\r\n.", b"\r\n..")
-        if stuffed.startswith(b"."):
-            stuffed = b"." + stuffed
-        for start in range(0, len(stuffed), _BLOCK):
+        for start in range(0, len(data), _BLOCK):
             if listening.done():
                 return
-            self._write_now(stuffed[start : start + _BLOCK])
+            block = data[start : start + _BLOCK].replace(b"\n.", b"\n..")  # here every LF ends a line
+            if block.startswith(b".") and data[start - 1 : start] in (b"", b"\n"):
+                block = b"." + block
+            self._write_now(block)
             if self._writer.transport.get_write_buffer_size():
                 await self._drained(listening)
 
