@@ -1,7 +1,7 @@
 """``python -m benchmarks``: all of them, one after the other."""
 
-from benchmarks import lateness, rates
+from benchmarks import lateness, messages, rates
 
-for benchmark in (lateness, rates):
+for benchmark in (lateness, messages, rates):
     benchmark.main([])
     print()
