@@ -38,11 +38,11 @@ class Bench:
         self.outbox = outbox
         self.hooks = Webhooks(store, Sender(allow_private=True, connections=1), now=outbox.now)
 
-    async def accept(self, delay: float = 0.0) -> Email:
+    async def accept(self, delay: float = 0.0, to: str = "ann@example.org") -> Email:
         """A new e-mail, due in *delay* seconds."""
         draft = Draft(
             sender=parse("Shop <shop@example.com>"),
-            to=(parse("ann@example.org"),),
+            to=(parse(to),),
             cc=(),
             bcc=(),
             reply_to=(),
@@ -162,6 +162,22 @@ async def wait_until_leased(queue: Queue, count: int) -> None:
     """Wait until *count* jobs are with workers."""
     while (await queue.stats()).leased < count:  # noqa: ASYNC110 - a server tells nobody
         await asyncio.sleep(0.01)
+
+
+async def test_limits_are_kept(tmp_path: Path) -> None:
+    """No more e-mails to a domain at once than its cap, and no faster than its rate; the rest waits in the queue."""
+    script: Script = {"dot": Action(250, "2.0.0 ok", delay=0.2)}
+    limits = {"domain_concurrency": 2, "rate_limits": "rated.example=1/h"}
+    async with SmtpServer(script) as server, a_bench(tmp_path, server, **limits) as bench:
+        for to in ("ann@capped.example",) * 5 + ("bob@rated.example",) * 3:
+            await bench.accept(0.3, to=to)
+        async with a_worker(bench.settings):
+            received = await server.wait_for(6)
+            async with mail_queue(bench.settings) as queue:
+                assert (await queue.stats()).parked == 2
+    assert [message.recipients for message in received].count(("bob@rated.example",)) == 1
+    at = [message.monotonic for message in received if message.recipients == ("ann@capped.example",)]
+    assert all(third - first > 0.19 for first, third in zip(at, at[2:], strict=False)), "more than two at once"
 
 
 async def test_what_the_queue_lost_is_sent(tmp_path: Path) -> None:
