@@ -68,7 +68,7 @@ def check(url: str, token: str, *options: str) -> subprocess.CompletedProcess[st
 
 def statuses(logged: str) -> dict[int, int]:
     """How often the service answered with each status, by its log in JSON."""
-    lines = (json.loads(line) for line in logged.splitlines() if line.startswith("{"))
+    lines = (json.loads(line) for line in logged.split("\n") if line.startswith("{"))
     return dict(sorted(Counter(line["status"] for line in lines if line.get("event") == "request").items()))
 
 
