@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import sys
+from collections.abc import Callable
 
 from service.settings import PREFIX, Settings
 from service.store.store import Store
@@ -15,11 +16,16 @@ _log = logging.getLogger(__name__)
 
 
 class Housekeeping:
-    """Looks after one store; closed with its worker."""
+    """Looks after one store; closed with its worker.
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    Args:
+        hold: Says whether somebody still has to be told what a compaction would merge.
+    """
+
+    def __init__(self, store: Store, settings: Settings, *, hold: Callable[[], bool] = lambda: False) -> None:
         self._store = store
         self._settings = settings
+        self._hold = hold
         self._child: asyncio.subprocess.Process | None = None
 
     async def look(self) -> None:
@@ -30,7 +36,7 @@ class Housekeeping:
             if self._child.returncode:
                 _log.error("the compaction failed with status %d", self._child.returncode)
             self._child = None
-        if not self._store.wants_compaction():
+        if not self._store.wants_compaction() or self._hold():
             return
         _log.info("the store has %d lines: they are compacted", self._store.lines)
         self._child = await asyncio.create_subprocess_exec(

@@ -27,6 +27,7 @@ from service.templating.library import Library
 from service.templating.renderer import Renderer
 from service.throttle import Throttle
 from service.webhooks.crew import Crew
+from service.webhooks.registry import one_is_behind
 
 MAX_DELIVERIES = 20
 """Deaths of its workers after which a job is taken for what kills them."""
@@ -88,7 +89,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, lease: timedelta = LEA
         _log.info("sending through %s, %d e-mails at once", through, settings.concurrency)
         hooks = await stack.enter_async_context(Crew.opened(settings, store, lease=lease, on_foreign=fate.seal))
         throttle = Throttle(store, queue, rates=settings.rate_limits, domain_concurrency=settings.domain_concurrency)
-        housekeeping = Housekeeping(store, settings)
+        housekeeping = Housekeeping(store, settings, hold=lambda: one_is_behind(store))
         stack.push_async_callback(housekeeping.close)
         reconciler = Reconciler(
             store,

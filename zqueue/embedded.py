@@ -127,8 +127,9 @@ class Server:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not self.answers():
-                if self._process is not None:
-                    self._process.wait()  # the lock is free, so it is dead: not to leave a zombie
+                if self._process is not None:  # the lock is free: it is dead, or its folder was removed under it
+                    self._process.kill()
+                    self._process.wait()
                 self._process = self._spawn(lock)
                 return self._process
         except BlockingIOError:

@@ -24,6 +24,12 @@ MOST = 100
 _PREFIX = "wh_"
 
 
+def one_is_behind(store: Store) -> bool:
+    """Is there an endpoint that is to be told something and does not take it? Then the log should stay as it is."""
+    endpoints = map(from_document, store.documents(KIND))
+    return any(one.enabled and one.failures > 0 for one in endpoints)
+
+
 class WebhookNotFound(LookupError):
     """No endpoint has this id."""
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from service.housekeeping import Housekeeping
 from service.settings import Settings
 from service.store import manifest
 from service.store.store import Store
+from service.webhooks.endpoint import KIND, Endpoint, to_data
+from service.webhooks.registry import one_is_behind
 from tests.unit.store_emails import NOW, cancel, email, opened
 
 
@@ -95,3 +98,27 @@ def test_a_retention_that_is_none(tmp_path: Path, value: str) -> None:
     assert done.returncode == 2
     assert f"SERVICE_RETENTION={value} is not allowed: it must be how long e-mails that are over stay" in done.stderr
     assert not (tmp_path / "LOCK").exists()
+
+
+async def test_what_somebody_has_still_to_be_told_is_not_merged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While an endpoint of a webhook takes nothing, the log stays as it is; one that is disabled holds up nothing."""
+    monkeypatch.setattr(Store, "wants_compaction", lambda _: True)
+    failing = Endpoint("wh_1", "https://example.com", ("email.*",), None, "key", 0, failures=1)
+
+    async with opened(tmp_path) as store:
+
+        async def keep(endpoint: Endpoint) -> None:
+            await store.write(lambda t: t.put(KIND, "wh_1", to_data(endpoint), type="webhook.updated"))
+
+        settings = Settings(_env_file=None, data_dir=tmp_path)
+        housekeeping = Housekeeping(store, settings, hold=lambda: one_is_behind(store))
+        await keep(failing)
+        await housekeeping.look()
+        assert housekeeping._child is None
+        await keep(replace(failing, enabled=False))
+        await housekeeping.look()
+        assert await finished(housekeeping) == 0
+        await keep(replace(failing, failures=0))
+        assert not one_is_behind(store)
