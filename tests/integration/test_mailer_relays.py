@@ -199,3 +199,35 @@ async def test_eight_bits_are_announced_or_refused() -> None:
             await connection.close()
             heard.append((server.commands[1], outcome.replies["ann@example.org"].code))
     assert heard == [("MAIL FROM:<from@example.com> BODY=8BITMIME", 250), ("QUIT", 554)]
+
+
+@pytest.mark.parametrize(("answer", "mechanisms"), [(535, ["PLAIN"]), (504, ["PLAIN", "LOGIN"])])
+async def test_a_wrong_password_is_tried_once(answer: int, mechanisms: list[str]) -> None:
+    """Another mechanism is tried only where the relay does not want the first: relays count failures, and lock out."""
+    async with SmtpServer({"auth": [reply(answer, "no")]}, login=("me", "x")) as server:
+        opening = Connection.open(Target.parse(server.url(user="me:x@")), ehlo="test", timeouts=Timeouts(quit=1))
+        if answer == 535:
+            with pytest.raises(RelayTrouble, match="535 no"):
+                await opening
+        else:
+            await (await opening).close()
+    assert [command.split()[1] for command in server.commands if command.startswith("AUTH")] == mechanisms
+
+
+async def test_every_address_of_a_name_is_tried() -> None:
+    """A name whose first address nobody answers at is reached at the next."""
+    async with SmtpServer() as server:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as nobody, pytest.MonkeyPatch.context() as patch:
+            nobody.bind(("127.0.0.1", 0))
+            found = [
+                (socket.AF_INET, socket.SOCK_STREAM, 6, "", address)
+                for address in (nobody.getsockname(), ("127.0.0.1", server.port))
+            ]
+
+            async def lookup(*_: object, **__: object) -> list[tuple[object, ...]]:
+                return list(found)
+
+            patch.setattr(loop, "getaddrinfo", lookup)
+            await (await Connection.open(Target.parse(server.url()), ehlo="test", timeouts=Timeouts(quit=1))).close()
+    assert server.commands == ["EHLO test", "QUIT"]
