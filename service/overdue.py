@@ -21,6 +21,7 @@ LATE = timedelta(seconds=5)
 """How long after its due time an e-mail is looked after here."""
 
 _PAGE = 100
+_FEW = 1_000
 
 
 class _Waiting(NamedTuple):
@@ -43,11 +44,14 @@ class Overdue:
         self._before: dict[str, _Waiting] = {}
 
     def begin(self) -> None:
-        """Begin a look at everything: who is not noted in it is late no more."""
-        self._before, self._late = self._late, {}
+        """Begin a look at everything: who is not noted in it is late no more.
+
+        Few are read again, since their time may have been edited; of many that is not worth it.
+        """
+        self._before, self._late = self._late if len(self._late) > _FEW else {}, {}
 
     def note(self, emails: Iterable[Unfinished], now: datetime) -> None:
-        """Note those of *emails* that are late; each is read once."""
+        """Note those of *emails* that are late; each is read once, or once in every look at everything."""
         for one in emails:
             if one.due > now - LATE or one.status is Status.SENDING or one.job_id in self._late:
                 continue
