@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.bounces.parts import MOST_BLOCKS
 from service.bounces.report import Action, Report, Reported, UnreadableReport, read
 
 SAMPLES = Path(__file__).parents[1] / "reports"
@@ -128,6 +129,21 @@ def test_the_message_is_found_by_what_the_report_answers() -> None:
     assert read(answered[: answered.index(b"message/rfc822")]).message_ids == (ID,)
 
 
+def test_what_a_report_answers_counts_before_what_it_talks_about() -> None:
+    """Its text may quote the Message-ID of another e-mail."""
+    data = sample("exchange_failed").replace(b"Message ID:\t<em_01", b"Message ID:\t<em_02")
+    data = data[: data.index(b"message/rfc822")]
+    for other in (b"In-Reply-To", b"References"):
+        assert read(data.replace(other, b"X-Other")).message_ids == (ID,)
+
+
+def test_a_report_about_very_many_is_read_in_part() -> None:
+    """No e-mail has more than a hundred recipients."""
+    block = b"Final-Recipient: rfc822; ann@example.org\nAction: failed\nStatus: 5.1.1\n\n"
+    data = sample("postfix_failed").replace(b"Reporting-MTA", block * 500 + b"Reporting-MTA")
+    assert len(read(data).recipients) == MOST_BLOCKS
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -157,6 +173,7 @@ MIB = 1024 * 1024
     "data",
     [
         b"Content-Type: multipart/mixed; boundary=a\n\n--a\n" * (MIB // 50),
+        b"".join(b"Content-Type: multipart/mixed; boundary=b%dx\n\n--b%dx\n" % (n, n) for n in range(MIB // 56)),
         b"Content-Type: multipart/digest; boundary=a\n\n" + b"--a\n\n\n" * (MIB // 8),
         b"Content-Type: multipart/report; boundary=a\n\n--a\nContent-Type: message/delivery-status\n\n"
         + b"a:\n\n" * (MIB // 4),
@@ -171,7 +188,7 @@ MIB = 1024 * 1024
         b"X-Failed-Recipients: " + b"<" * MIB,
         b"X-Failed-Recipients: a@b.example\n\n" + b"a@b.example 550" + b" " * MIB,
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_no_message_keeps_the_reading_busy(data: bytes) -> None:
     """Nesting, very many parts, blocks and parameters: each is read in time that grows with its size alone."""

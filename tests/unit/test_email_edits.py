@@ -165,6 +165,9 @@ def test_a_bounce_of_what_was_not_sent_is_refused() -> None:
     email = accepted()
     with pytest.raises(WrongState):
         edits.bounce(email, "c@example.com", code=None, reply="")
+    failed = replace(email.state, status=Status.FAILED, recipients=(Recipient(BOTH[0], RecipientStatus.REFUSED),))
+    with pytest.raises(WrongState):
+        edits.bounce(replace(email, state=failed), BOTH[0], code=None, reply="")
     with pytest.raises(LookupError):
         edits.bounce(
             replace(email, state=replace(email.state, status=Status.HELD)), "x@example.com", code=None, reply=""
