@@ -14,7 +14,7 @@ import orjson
 from service.store.log import Draft, Line
 
 START = b'{"seq":'
-"""Every line begins with this, and no JSON text inside a line can hold it: a quote in a string is escaped."""
+"""Every line begins with this. The data of a line may hold it too, but no string: a quote in one is escaped."""
 
 _TAIL = len(b',"crc":"00000000"}')
 

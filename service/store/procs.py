@@ -64,6 +64,13 @@ class Procs:
                 path.unlink(missing_ok=True)
 
 
+def living(directory: Path) -> list[str]:
+    """The processes that have the log in *directory* open, by their system ids; make sure that no new one comes."""
+    folder = directory / "procs"
+    found = sorted(path for path in folder.iterdir() if _is_locked(path)) if folder.is_dir() else []
+    return [path.read_text(errors="replace").strip() or path.name for path in found]
+
+
 def _is_locked(path: Path) -> bool:
     try:
         fd = os.open(path, os.O_RDONLY)
