@@ -17,7 +17,7 @@ from service.email.record import Status
 from service.store.reader import Unfinished
 from service.store.store import Store
 
-LATE = timedelta(seconds=5)
+LATE = timedelta(seconds=15)
 """How long after its due time an e-mail is looked after here."""
 
 _PAGE = 100

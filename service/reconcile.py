@@ -66,6 +66,7 @@ class Reconciler:
         self._throttle = throttle
         self._also = also
         self._incarnation: str | None = None
+        self._had: set[str] = set()  # jobs that were in the queue since everything was looked at
         self._full_at = 0.0
         self._away = False
 
@@ -96,12 +97,14 @@ class Reconciler:
         """
         incarnation = await self._queue.incarnation()
         if incarnation == self._incarnation and time.monotonic() < self._full_at:
-            restored = await self._restore(self._store.due_before(self._now() + SOON, _SOON_AT_MOST))
+            soon = self._store.due_before(self._now() + SOON, _SOON_AT_MOST)
+            restored = await self._restore(soon, once=True)
             await self._overdue.give_up(self._now())
             return restored
         if self._throttle is not None and incarnation != self._incarnation:
             await self._throttle.apply()
         self._overdue.begin()
+        self._had.clear()
         restored = await self._restore(self._store.unfinished())
         await self._fail_poison()
         await self._overdue.give_up(self._now())
@@ -111,13 +114,16 @@ class Reconciler:
         self._full_at = time.monotonic() + FULL_EVERY.total_seconds()
         return restored
 
-    async def _restore(self, waiting: Iterable[Unfinished]) -> int:
-        """Give a job to those that have none."""
+    async def _restore(self, waiting: Iterable[Unfinished], *, once: bool = False) -> int:
+        """Give a job to those that have none; with *once*, ask for each that has one only the first time."""
         restored = 0
         each = iter(waiting)
         while chunk := list(islice(each, _CHUNK)):
             self._overdue.note(chunk, self._now())
-            missing = set(await self._queue.missing([email.job_id for email in chunk]))
+            asked = [email.job_id for email in chunk if email.job_id not in self._had]
+            missing = set(await self._queue.missing(asked)) if asked else set()
+            if once:
+                self._had.update(job_id for job_id in asked if job_id not in missing)
             lost = [email for email in chunk if email.job_id in missing and self._needs_job(email)]
             if lost:
                 await self._queue.enqueue_many([self._job(email) for email in lost])
