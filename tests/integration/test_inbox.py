@@ -51,7 +51,7 @@ async def test_keeps_what_it_gets(tmp_path: Path) -> None:
         text=".\n..\nfrom the shop: é\n",
     )
     state = State(Status.SCHEDULED, (Recipient("ann@example.org"),), NOW, 3, NOW + timedelta(days=5))
-    message = mime.build(Email("em_1", 1, NOW, content, state), NOW, {}.__getitem__)
+    message = mime.build(Email("em_1", 1, NOW, content, state), NOW, dict[str, bytes]().__getitem__)
     async with running(tmp_path) as port:
         connection = await Connection.open(Target.parse(f"smtp://127.0.0.1:{port}"), ehlo="test")
         outcome = await connection.send(message.sender, ["ann@example.org", "hidden@example.org"], message.data)
