@@ -19,7 +19,6 @@ from service.store import records
 from service.store.index import Index
 from service.store.log import Draft, Line, Ref
 from service.store.named import anywhere, attached
-from service.store.rows import Row
 
 Fetch = Callable[[Ref], Line]
 
@@ -58,7 +57,7 @@ class Fold:
     def _emails(self) -> Iterator[Kept]:
         for row in self._index.oldest_first(0):
             history = [self._fetch(ref) for ref in self._index.lines_of(row)]
-            draft = _merged(row, history, self._fetch(row.content))
+            draft = _merged(history, self._fetch(row.content))
             last = history[-1]["at"]
             if self._expired is not None and row.status in FINAL and last < self._expired:
                 self.archived += 1
@@ -75,7 +74,7 @@ class Fold:
                 self.blobs.update(anywhere(line["data"]))
 
 
-def _merged(row: Row, history: list[Line], content: Line) -> Draft:
+def _merged(history: list[Line], content: Line) -> Draft:
     if len(history) == 1:
         return _draft(history[0])
     newest = history[-1]
@@ -86,7 +85,8 @@ def _merged(row: Row, history: list[Line], content: Line) -> Draft:
     if "key" in data:
         data["first"] = history[0]["data"].get("first", history[0]["data"]["state"])
     data["events"] = records.events_to_json(records.read_history(history))
-    return Draft(row.created_at, row.id, row.rev, records.RECORD, orjson.Fragment(orjson.dumps(data)))
+    encoded = orjson.Fragment(orjson.dumps(data))
+    return Draft(history[0]["at"], newest["id"], newest["rev"], records.RECORD, encoded)
 
 
 def _draft(line: Line) -> Draft:
