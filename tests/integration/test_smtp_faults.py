@@ -26,7 +26,8 @@ from tests.integration.smtp_faults import FAULTS, Becomes, Fault, table
 from tests.smtpd import SmtpServer
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "smtp-faults.md"
-PATIENCE = Timeouts(connect=1, command=0.4, reset=0.4, data=0.4, block=0.4, dot=0.4, before_dot=20, quit=0.2)
+PATIENCE = Timeouts(connect=5, command=1, reset=0.5, data=1, block=1, dot=1, before_dot=30, quit=0.2)
+PATIENCE_WITH_LONG = Timeouts(connect=5, command=10, data=10, block=3, dot=20, before_dot=60, quit=1)
 LONG = ("x" * 70 + "\n") * 200_000
 """14 MB: more than the buffers of both kernels."""
 
@@ -74,7 +75,8 @@ async def a_witness(folder: Path, fault: Fault, on_unknown: Literal["retry", "ho
         query = fault.query if certificate is None else f"{fault.query}&ca={certificate}.crt"
         target = Target.parse(server.url(query, user=fault.user))
         breaker = Breaker(first=0.02, longest=0.1)
-        witness = Witness(store, server, Relay(target, ehlo="test", timeouts=PATIENCE, breaker=breaker), on_unknown)
+        timeouts = PATIENCE_WITH_LONG if fault.long else PATIENCE
+        witness = Witness(store, server, Relay(target, ehlo="test", timeouts=timeouts, breaker=breaker), on_unknown)
         stack.push_async_callback(witness.relays.close)
         yield witness
 
