@@ -51,17 +51,18 @@ class Cursor:
             write.append((ref(self.file, offset), line))
             if "end" not in line:
                 continue
-            self.offset, self.seq = offset + len(raw) + 1, seq
             if line["type"] == SEALED:
-                self._go_on(line["data"]["next"])
+                # Never past it with nowhere to go: what is written behind it is read by nobody.
+                self.file, self.offset, self.seq = self._following(line["data"]["next"]), 0, seq
                 yield from write
                 return
+            self.offset, self.seq = offset + len(raw) + 1, seq
             yield from write
             write.clear()
 
-    def _go_on(self, name: str) -> None:
+    def _following(self, name: str) -> int:
         try:
-            self.file, self.offset = self._files.open(name), 0
+            return self._files.open(name)
         except FileNotFoundError as error:
             why = f"{name} is gone: this process slept through a compaction"
             raise StoreUnavailable("journal_cut", why) from error

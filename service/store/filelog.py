@@ -123,7 +123,7 @@ class FileLog:
         if self._reader is not None and self._reader.seq == after:
             yield from self._reader.advance()
         else:
-            yield from (entry for entry in self._from_start() if entry[1]["seq"] > after)
+            yield from (entry for entry in self._from_start(after) if entry[1]["seq"] > after)
 
     def fetch(self, ref: Ref) -> Line:
         """See `Log.fetch`."""
@@ -219,8 +219,11 @@ class FileLog:
         self._lock.close()
         self._files.close()
 
-    def _from_start(self) -> Iterator[Entry]:
+    def _from_start(self, after: int) -> Iterator[Entry]:
         start, snapshot, journal = self._open_start()
+        if 0 < after < start.seq:
+            # What changed since may stand in lines that took the places of lines before *after*.
+            raise StoreUnavailable("journal_cut", f"what follows line {after} was merged by a compaction")
         if snapshot is not None:
             yield from read_snapshot(self._files, snapshot, start.seq)
         self._reader = Cursor(self._files, journal, 0, start.seq)
