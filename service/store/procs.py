@@ -68,7 +68,7 @@ def living(directory: Path) -> list[str]:
     """The processes that have the log in *directory* open, by their system ids; make sure that no new one comes."""
     folder = directory / "procs"
     found = sorted(path for path in folder.iterdir() if _is_locked(path)) if folder.is_dir() else []
-    return [path.read_text(errors="replace").strip() or path.name for path in found]
+    return [path.read_text(errors="replace").partition("\n")[0] or path.name for path in found]
 
 
 def _is_locked(path: Path) -> bool:
