@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from service.email.times import to_z
 from service.store import disk, lines
 from service.store.errors import StoreUnavailable
 from service.store.filelog import FileLog
@@ -81,13 +82,14 @@ def _compact(log: FileLog, directory: Path, expired: datetime | None, progress: 
         index.apply(ref, line)
         if line["seq"] % 10_000 == 0:
             progress("reading lines", index.lines, 0)
-    seq = log.seal()
+    leaving = None if expired is None else to_z(expired)
+    seq = log.seal(leaving)
     for ref, line in log.read(index.seq):
         index.apply(ref, line)
         if line["seq"] == seq:  # what others write from here on is not of this snapshot
             break
     with contextlib.closing(_Archive(directory)) as archive:
-        fold = Fold(index, log.fetch, expired, archive.add)
+        fold = Fold(index, log.fetch, leaving, archive.add)
         count = log.compact(seq, _watched(fold, archive, index.records, progress))
     removed = _remove_unused(directory / "blobs", fold.blobs)
     return Compacted(index.lines, count, fold.archived, removed)

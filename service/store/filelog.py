@@ -12,9 +12,10 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from service.email.times import to_z
@@ -23,7 +24,7 @@ from service.store.blobs import Blobs
 from service.store.cursor import SEALED, Cursor, read_snapshot
 from service.store.errors import StoreDamaged, StoreError, StoreUnavailable
 from service.store.lock import WriteLock
-from service.store.log import COMPACTED, Draft, Entry, Line, Ref
+from service.store.log import COMPACTED, LEAVING, Draft, Entry, Line, Ref
 from service.store.manifest import Manifest
 from service.store.procs import Procs
 from service.store.roles import Roles
@@ -144,12 +145,12 @@ class FileLog:
         except OSError as error:
             raise disk.unavailable(self._files.path(self._tail.file), error) from error
 
-    def seal(self) -> int:
-        """See `Log.seal`."""
+    def seal(self, leaving: str | None = None) -> int:
+        """See `Log.seal`; *leaving* is told everybody, see `LEAVING`."""
         try:
             with self._lock:
                 self._settle()
-                self._roll(new_generation=True)
+                self._roll(new_generation=True, told={} if leaving is None else {LEAVING: leaving})
         except OSError as error:
             raise disk.unavailable(self._files.path(self._tail.file), error) from error
         return self._tail.seq
@@ -298,13 +299,13 @@ class FileLog:
             self._roll()
         suspect.unlink()
 
-    def _roll(self, *, new_generation: bool = False) -> None:
+    def _roll(self, *, new_generation: bool = False, told: Mapping[str, str] = MappingProxyType({})) -> None:
         """Seal the last segment and go on in a new one, which is there before anything leads to it."""
         key = segment_key(self._files.name(self._tail.file))
         assert key is not None
         following = segment_name(key[0] + 1, 0) if new_generation else segment_name(key[0], key[1] + 1)
         disk.create(self._directory / following)
-        self._append([Draft(to_z(self._now()), "", 0, SEALED, {"next": following})])
+        self._append([Draft(to_z(self._now()), "", 0, SEALED, {"next": following, **told})])
         self._tail.file, self._tail.offset = self._files.open(following), 0
 
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
 
 from service.email.record import FINAL
-from service.email.times import to_z
 from service.store import records
 from service.store.index import Index
 from service.store.log import Draft, Line, Ref
@@ -36,18 +34,17 @@ class Fold:
     Args:
         index: Of exactly the lines that the snapshot is to cover.
         fetch: Reads a line again.
-        expired: E-mails that are final and changed last before this moment are left out; None keeps all.
+        expired: E-mails that are final and changed last before this moment (RFC 3339) are left out; None keeps
+            all.
         archive: Gets the lines of those, and the moment of their last change.
     """
 
-    def __init__(
-        self, index: Index, fetch: Fetch, expired: datetime | None, archive: Callable[[str, Draft], None]
-    ) -> None:
+    def __init__(self, index: Index, fetch: Fetch, expired: str | None, archive: Callable[[str, Draft], None]) -> None:
         self.blobs: set[str] = set()
         self.archived = 0
         self._index = index
         self._fetch = fetch
-        self._expired = None if expired is None else to_z(expired)
+        self._expired = expired
         self._archive = archive
 
     def __iter__(self) -> Iterator[Kept]:
@@ -58,7 +55,7 @@ class Fold:
         for row in self._index.oldest_first(0):
             history = [self._fetch(ref) for ref in self._index.lines_of(row)]
             draft = _merged(history, self._fetch(row.content))
-            last = history[-1]["at"]
+            last = records.last_change(history[-1])
             if self._expired is not None and row.status in FINAL and last < self._expired:
                 self.archived += 1
                 self._archive(last, draft)

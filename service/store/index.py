@@ -11,7 +11,7 @@ from service.email.times import from_z
 from service.store import documents
 from service.store.agenda import Agenda
 from service.store.idempotency import FOR_EVER, Remembered
-from service.store.log import COMPACTED, SNAPSHOT, Line, Ref
+from service.store.log import COMPACTED, LEAVING, SNAPSHOT, Line, Ref
 from service.store.rows import Row, Rows
 from service.store.words import Words
 
@@ -42,6 +42,7 @@ class Index:
         self._documents: dict[str, dict[str, Ref]] = {}
         self._keys: dict[str, Remembered] = {}
         self._many_keys = _MANY_KEYS
+        self._leaving: list[tuple[int, str]] = []
 
     def __len__(self) -> int:
         return len(self._rows.names)
@@ -108,6 +109,11 @@ class Index:
             return None
         return self.ref(before) if before >= self.first else self._rows.base[row.number]
 
+    def has_left(self, row: Row, last_change: str) -> bool:
+        """Did a compaction take this e-mail out of the log, or is it about to? *last_change* is its own."""
+        newest = self._rows.newest[row.number]
+        return row.due is None and any(newest <= seq and last_change < moment for seq, moment in self._leaving)
+
     def apply(self, ref: Ref, line: Line) -> None:
         """Take in the next line of the log."""
         seq = line["seq"]
@@ -122,6 +128,9 @@ class Index:
         elif line["type"] == COMPACTED:
             self.lines = line["data"]["lines"] + seq - line["data"]["seq"]
         data = line["data"]
+        if LEAVING in data:
+            moment = data[LEAVING]
+            self._leaving = [one for one in self._leaving if one[1] > moment] + [(seq, moment)]
         if "state" in data:
             self._apply_email(ref, line)
         elif "doc" in data:

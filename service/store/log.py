@@ -18,6 +18,11 @@ COMPACTED = "compacted"
 """Type of the line that tells of a compaction: up to line ``seq`` there are now ``lines`` lines."""
 
 
+LEAVING = "leaving"
+"""In the data of the last line that a compaction merges: e-mails that are over and changed last before this moment
+(RFC 3339) leave the log with it, and do not change any more."""
+
+
 class Line(TypedDict):
     """One line as it is stored.
 

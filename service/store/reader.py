@@ -214,6 +214,17 @@ class Reader:
             where = None if row is None else self._where(row)
         return None if where is None else self._fetch(where)
 
+    def has_left(self, email_id: str) -> bool:
+        """Is this an e-mail that leaves the log, though it is known here? It must not change any more."""
+        with self._mutex:
+            row = self._index.row(email_id)
+            newest = None if row is None or row.due is not None else self._index.newest_of(row)
+        if row is None or newest is None:
+            return False
+        last_change = records.last_change(self._log.fetch(newest))
+        with self._mutex:
+            return self._index.has_left(row, last_change)
+
     def written_document(self, kind: str, name: str) -> Document | None:
         """The document as it was when the log was last looked at."""
         with self._mutex:

@@ -85,6 +85,13 @@ def changed(email: Email, change: Change, at: str) -> Draft:
     return Draft(at, email.id, email.rev, change.type, _encoded(data))
 
 
+def last_change(line: Line) -> str:
+    """When an e-mail changed last, from its newest line: one that merges others has the moment of the first."""
+    events = line["data"].get("events")
+    moment: str = events[-1]["at"] if events else line["at"]
+    return moment
+
+
 def read_first(line: Line, created_at: str) -> Email:
     """The record as it was accepted, from its first line."""
     data = line["data"]

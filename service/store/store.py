@@ -246,6 +246,7 @@ class _Written:
 
     def __init__(self, reader: Reader) -> None:
         self.email = reader.email
+        self.has_left = reader.has_left
         self.document = reader.written_document
         self.remembered = reader.remembered
         self.first = reader.first

@@ -8,7 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from service.email.record import Change, Email
+from service.email.record import FINAL, Change, Email
+from service.email.steps import WrongState
 from service.email.times import to_z
 from service.store import documents, records
 from service.store.documents import Document
@@ -22,6 +23,9 @@ class Written(Protocol):
 
     def email(self, email_id: str) -> Email | None:
         """The e-mail as it is."""
+
+    def has_left(self, email_id: str) -> bool:
+        """Is this an e-mail that leaves the log?"""
 
     def document(self, kind: str, name: str) -> Document | None:
         """The document as it is."""
@@ -67,8 +71,9 @@ class Transaction:
             raise
 
     def get(self, email_id: str) -> Email | None:
-        """The e-mail as this write leaves it so far."""
-        return self._staged.get(email_id) or self._written.email(email_id)
+        """The e-mail as this write leaves it so far; None, too, of one that leaves the log for the archive."""
+        email = self._find(email_id)
+        return None if email is None or self._has_left(email) else email
 
     def accept(self, emails: Sequence[Email], drafts: Sequence[Draft]) -> list[Email]:
         """Add new *emails*, whose lines are *drafts*; all of them or none."""
@@ -81,7 +86,7 @@ class Transaction:
             )
         fresh: dict[str, Email] = {}
         for email in emails:
-            if email.id in fresh or self.get(email.id) is not None:
+            if email.id in fresh or self._find(email.id) is not None:
                 raise EmailExists(email.id)
             fresh[email.id] = email
         self._staged |= fresh
@@ -90,12 +95,15 @@ class Transaction:
 
     def change(self, email_id: str, decide: Callable[[Email], Change | None]) -> Email:
         """Let *decide* choose what happens to an e-mail; the record after it."""
-        email = self.get(email_id)
+        email = self._find(email_id)
         if email is None:
             raise EmailNotFound(email_id)
         change = decide(email)
         if change is None:
             return email
+        if self._has_left(email):
+            # Its line would stand in the log without the lines before it.
+            raise WrongState(email, "bring it back from the archive")
         content = email.content if change.content is None else change.content
         email = replace(email, rev=email.rev + 1, content=content, state=change.state)
         self.drafts.append(records.changed(email, change, self.at))
@@ -152,3 +160,9 @@ class Transaction:
     def note(self, subject: str, type: str, data: Mapping[str, Any]) -> None:
         """Write down something that changes nothing but is to be told, such as a refused login."""
         self.drafts.append(documents.noted(subject, type, self.at, data))
+
+    def _find(self, email_id: str) -> Email | None:
+        return self._staged.get(email_id) or self._written.email(email_id)
+
+    def _has_left(self, email: Email) -> bool:
+        return email.id not in self._staged and email.state.status in FINAL and self._written.has_left(email.id)
