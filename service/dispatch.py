@@ -35,6 +35,8 @@ LOOK_AGAIN = timedelta(seconds=5)
 
 _AT_ONCE = timedelta(0)
 _LONGEST_WAIT = 86_400.0
+_MOVED = (StaleRun, WrongState, zqueue.Snooze)
+"""What ends an attempt without a fault: such as that the e-mail was cancelled, which cancels its job too."""
 _PASSING = frozenset({"no_space", "store_locked", "not_writable"})
 
 _log = logging.getLogger(__name__)
@@ -316,6 +318,7 @@ async def _unbroken(work: asyncio.Future[None]) -> None:
             cancelled = error
     if cancelled is None:
         return work.result()
-    if not work.cancelled() and work.exception() is not None:
-        _log.error("failed after its job was cancelled", exc_info=work.exception())
+    fault = None if work.cancelled() else work.exception()
+    if fault is not None and not isinstance(fault, _MOVED):
+        _log.error("failed after its job was cancelled", exc_info=fault)
     raise cancelled

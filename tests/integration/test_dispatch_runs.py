@@ -111,6 +111,27 @@ async def test_cancellation_waits_for_the_outcome(tmp_path: Path) -> None:
         assert world.server.sessions == 1
 
 
+async def test_a_cancelled_email_is_no_fault_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An e-mail cancelled at the last moment, with which its job goes too, is not logged as an error."""
+    async with a_world(tmp_path) as world:
+        email = await world.accept()
+        write, handling = world.store.write, list[asyncio.Task[float | None]]()
+
+        async def cancelled_before(work: Callable[[Transaction], Email]) -> Email:
+            await world.store.change(email.id, life.cancel)
+            handling[0].cancel()
+            return await write(work)
+
+        monkeypatch.setattr(world.store, "write", cancelled_before)
+        handling.append(asyncio.create_task(world.handle(email)))
+        with pytest.raises(asyncio.CancelledError):
+            await handling[0]
+        assert world.types(email) == ["email.scheduled", "email.cancelled"]
+        assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_late_outcome_of_a_run_given_up_is_refused(tmp_path: Path) -> None:
     """A run that was taken for dead cannot write over the one that followed it."""
     async with a_world(tmp_path, {"dot": [Action(250, "ok", store=True, delay=0.1)]}) as world:
