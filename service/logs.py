@@ -31,7 +31,10 @@ def configure(settings: Settings) -> None:
         # Not the prettier traceback that it takes where `rich` is installed: that one shows the values of variables,
         # and so the text of e-mails, what a client sent, and passwords.
         plain = structlog.dev.plain_traceback
-        rendering = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+        rendering = [
+            _without_controls,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain),
+        ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -56,4 +59,12 @@ def configure(settings: Settings) -> None:
 def _without_colours(_logger: object, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
     # uvicorn sends each message a second time, with escape sequences in it.
     event.pop("color_message", None)
+    return event
+
+
+def _without_controls(_logger: object, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    # A path that somebody asks for, or what a relay answers, must not move a terminal's cursor nor begin a new line.
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable() and name != "stack":
+            event[name] = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in value)
     return event

@@ -62,6 +62,16 @@ def test_console_lines_are_plain_and_below_the_level_silent(capsys: pytest.Captu
     assert "\x1b" not in line
 
 
+@pytest.mark.parametrize("text", ["a\x1b[2Jb", "a\rb", "a\nb c", "a\x00b", "a\x9b31mb", "a\u202eb"])
+def test_what_a_stranger_sent_moves_no_cursor(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With console a control character, of a path or of a relay's answer, is written as an escape, on the same line."""
+    configure(settings("console"))
+    logging.getLogger("service.x").info("the relay said %s", text, extra={"path": text})
+    written = capsys.readouterr().err
+    assert written.endswith("\n")
+    assert written[:-1].isprintable()
+
+
 def test_a_traceback_shows_no_values(capsys: pytest.CaptureFixture[str]) -> None:
     """The text of an e-mail or a password that a function holds when it fails is not in the log."""
 
