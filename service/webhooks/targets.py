@@ -20,6 +20,8 @@ _REFUSED = tuple(
     map(
         ipaddress.ip_network,
         (
+            "192.0.0.0/24",  # within a network (RFC 6890); some clouds answer there with a machine's credentials
+            "168.63.129.16/32",  # what the machines of another cloud ask their host, and nobody else reaches
             "192.88.99.0/24",  # relays of 6to4, which are gone (RFC 7526)
             "64:ff9b:1::/48",  # translated to addresses of the local network (RFC 8215)
             "3fff::/20",  # documentation (RFC 9637)
