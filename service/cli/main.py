@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable
 
 from service import exits
-from service.cli import backup, check, compact, keys, processes, transfer, up
+from service.cli import backup, check, compact, keys, processes, repair, transfer, up
 from service.cli.refusing import refuse
 from service.settings import PREFIX, Settings, SettingsError, load
 from service.store.errors import StoreDamaged, StoreError, StoreUnavailable
@@ -52,6 +52,6 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m service", description=_DESCRIPTION)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (up, processes, check, keys, compact, backup, transfer):
+    for module in (up, processes, check, repair, keys, compact, backup, transfer):
         module.register(commands)
     return parser
