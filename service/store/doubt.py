@@ -2,8 +2,8 @@
 
 An e-mail that is not final would be sent by what its newest line says. So it is held, as one whose outcome is unknown:
 
-1. if a lost line was its own: the line's beginning can still be read, or its revisions have a gap where lines are lost
-   (an edit may have been among them: what would be sent may not be what was wanted);
+1. if a lost line was its own: the line's beginning can still be read, be it with a slip in the id, or its revisions
+   have a gap where lines are lost (an edit may have been among them: what would be sent may not be what was wanted);
 2. if a lost line cannot be told to be another record's, the e-mail has no line that is younger, and it was due when the
    line was written: the line may have been its ``sending``, or the outcome of that.
 
@@ -15,15 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from operator import ne
 
 from service.email import steps
-from service.email.ids import is_email_id
+from service.email.ids import PREFIX, is_email_id
 from service.email.record import Email
 from service.store import records
 from service.store.log import Draft
+from service.store.pieces import Head
 from service.store.rows import Row
 from service.store.salvage import Flaw, Salvage
 
+_SLIPS = 2
+"""Letters that damage to a word may have changed before nothing is made of it any more."""
+
+_SAMPLE = PREFIX + "0" * 26
 _ERROR = "lines of the log were lost that may have said that it was sent"
 
 
@@ -47,8 +53,9 @@ def judge(salvage: Salvage, now: str) -> Doubt:
     left = {id(flaw): flaw.lost for flaw in lost}
     for flaw in lost:
         for head in flaw.heads:
-            if _is_known(salvage, head.id, head.rev):
-                ids.add(head.id)
+            whose = _owners(salvage, head)
+            if whose is not None:
+                ids |= whose
                 left[id(flaw)] -= 1
     for gap in salvage.gaps:
         inside = [flaw for flaw in lost if gap.after < flaw.first + flaw.lost and flaw.first < gap.before]
@@ -75,12 +82,34 @@ def held(salvage: Salvage, email_id: str, at: str) -> Draft:
     return records.changed(Email(email.id, email.rev + 1, email.created_at, email.content, change.state), change, at)
 
 
-def _is_known(salvage: Salvage, subject: str, rev: int) -> bool:
-    """Can what is read of a damaged line be believed? It fits what is there, or it is no line of an e-mail."""
-    if not is_email_id(subject):
-        return subject == "" or ":" in subject
-    row = salvage.index.row(subject)
-    return rev == 1 if row is None else rev == row.rev + 1 or any(gap.email_id == subject for gap in salvage.gaps)
+def _owners(salvage: Salvage, head: Head) -> set[str] | None:
+    """The e-mails that a damaged line may have been about, by what can be read of it; None if that cannot be told.
+
+    The damage may lie in the id itself: all whose ids are nearly the same are taken for it.
+    """
+    row = salvage.index.row(head.id)
+    if row is not None and (head.rev == row.rev + 1 or any(gap.email_id == head.id for gap in salvage.gaps)):
+        return {head.id}
+    alike = {row.id for row in salvage.index.oldest_first(0) if _slips(row.id, head.id) <= _SLIPS}
+    if alike:
+        return alike
+    if _is_nearly_an_id(head.id):
+        return set() if head.rev == 1 else None  # one that is gone with this line
+    is_of_email = any(_slips(head.type[: len(prefix)], prefix) <= _SLIPS for prefix in ("email.", "recipient."))
+    return None if is_of_email and head.id else set()
+
+
+def _slips(one: str, other: str) -> int:
+    """In how many letters they differ; more than any number that matters if in their length."""
+    return sum(map(ne, one, other)) if len(one) == len(other) else len(one) + len(other)
+
+
+def _is_nearly_an_id(text: str) -> bool:
+    """Is it the shape of an e-mail's id but for a few letters?"""
+    if len(text) != len(_SAMPLE):
+        return False
+    right = [is_email_id(_SAMPLE[:n] + letter + _SAMPLE[n + 1 :]) for n, letter in enumerate(text)]
+    return right.count(False) <= _SLIPS
 
 
 def _with_no_younger_line(salvage: Salvage, unclear: Iterable[Flaw], now: str) -> tuple[set[str], int]:

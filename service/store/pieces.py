@@ -16,6 +16,9 @@ from service.store.segments import Files
 _MOST = 200
 _END = b',"end":1,"crc":"'
 _HEAD = re.compile(rb'"id":"([^"\\]{0,1000})","rev":(\d{1,10}),"type":"([^"\\]{1,100})"')
+_EMAIL = re.compile(rb"(em_[0-9A-HJKMNP-TV-Z]{26})")
+_SUBJECT = re.compile(rb'"([a-z]+:[ -!#-\[\]-~]{1,1000})"')
+_HEAD_ENDS = 200
 
 
 class Head(NamedTuple):
@@ -128,7 +131,19 @@ def _bad(start: int, raw: bytes, begin: int, stop: int, number: int) -> Piece:
 
 def _head(raw: bytes) -> Head | None:
     found = _HEAD.search(raw)
+    if found is None:
+        return _id_alone(raw)
     try:
-        return Head(found[1].decode(), int(found[2]), found[3].decode()) if found else None
+        return Head(found[1].decode(), int(found[2]), found[3].decode())
     except UnicodeDecodeError:
         return None
+
+
+def _id_alone(raw: bytes) -> Head | None:
+    """What a line was about whose head is damaged beside the id; its revision, unless it is the first, is 0 then."""
+    start = raw[:_HEAD_ENDS]
+    found = _EMAIL.search(start) or _SUBJECT.search(start)
+    if found is None:
+        return None
+    is_first = b'"email.scheduled"' in start or b'"rev":1,' in start
+    return Head(found[1].decode(), 1 if is_first else 0, "")

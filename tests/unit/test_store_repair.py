@@ -172,11 +172,27 @@ async def test_an_unreadable_line_holds_what_was_due_by_then(tmp_path: Path) -> 
         await store.accept([young])
     damage(tmp_path / JOURNAL, 3, at=0)
     journal = tmp_path / JOURNAL
-    journal.write_bytes(journal.read_bytes().replace(b'"rev":2', b'"rex":2'))
+    illegible = f'"id":"{soon.id}","rev":2'.encode()
+    assert illegible in journal.read_bytes()
+    journal.write_bytes(journal.read_bytes().replace(illegible, b"\0" * len(illegible)))
     done = repaired(tmp_path)
     assert (done.held, done.changed) == ([soon.id], 1)
     async with opened(tmp_path) as store:
         assert everything(store)[young.id] == young
+
+
+@pytest.mark.parametrize("slip", ["id", "frame"])
+async def test_a_slip_in_the_head_of_a_line_holds_one_email_only(tmp_path: Path, slip: str) -> None:
+    """An id with a damaged letter, or one beside which something is damaged, is still told from all others."""
+    made = [proper(-1) for _ in range(3)]
+    async with opened(tmp_path) as store:
+        for one in made:
+            await store.accept([one])
+        await store.change(made[0].id, begin)
+        await store.accept([proper(-1)])
+    line = (tmp_path / JOURNAL).read_bytes().splitlines()[3]
+    damage(tmp_path / JOURNAL, 4, at=line.index(made[0].id.encode()) + (9 if slip == "id" else -3))
+    assert repaired(tmp_path).held == [made[0].id]
 
 
 async def test_a_gap_in_its_revisions_holds_an_email(tmp_path: Path) -> None:
