@@ -37,8 +37,10 @@ class Blobs:
         path = self._path(name)
         try:
             if self.size(name) == len(data):
-                os.utime(path)
-                return name
+                with contextlib.suppress(FileNotFoundError):  # a compaction has just removed it
+                    os.utime(path)
+                    disk.sync_folder(path.parent)  # who made it may have died before this
+                    return name
             disk.make_folder(path.parent)
             temporary = path.with_name(f"{name}.{secrets.token_hex(8)}.tmp")
             try:

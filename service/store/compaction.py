@@ -115,7 +115,7 @@ class _Archive:
         month = last[: len("2026-11")]
         if month not in self._files:
             path = self._directory / f"archive-{month}.jsonl"
-            self._files[month] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, disk.FILE_MODE)
+            self._files[month] = _appending(path)
         try:
             disk.write_all(self._files[month], lines.seal(draft._asdict()))
         except OSError as error:
@@ -135,6 +135,18 @@ class _Archive:
         """Close the files."""
         while self._files:
             os.close(self._files.popitem()[1])
+
+
+def _appending(path: Path) -> int:
+    """Open *path* to write lines at its end: a part of a line, which a crash may have left there, is ended first."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, disk.FILE_MODE)
+        size = os.fstat(fd).st_size
+        if size and os.pread(fd, 1, size - 1) != b"\n":
+            disk.write_all(fd, b"\n")
+    except OSError as error:
+        raise disk.unavailable(path, error) from error
+    return fd
 
 
 def _remove_unused(folder: Path, used: set[str]) -> int:

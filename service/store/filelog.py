@@ -165,7 +165,10 @@ class FileLog:
         try:
             count = snapshots.write(self._directory / snapshot, seq, at, merged)
             with self._lock:
-                manifest.write(self._directory, Manifest(self.id, snapshot, seq, journal))
+                previous, start = manifest.read(self._directory), Manifest(self.id, snapshot, seq, journal)
+                if previous is not None:
+                    snapshots.retire(self._directory, start, previous)
+                manifest.write(self._directory, start)
                 self._settle()
                 self._append([Draft(at, "", 0, COMPACTED, {"seq": seq, "lines": count})])
         except OSError as error:

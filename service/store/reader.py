@@ -120,8 +120,9 @@ class Reader:
         """
         with self._mutex:
             self.catch_up()
+            # Their end is settled here: of a row that is being added only some numbers are there.
+            candidates = listing.candidates(self._index, where, after=after, before=before)
         # Without the mutex, for which the event loop would wait: what is accepted now comes after all candidates.
-        candidates = listing.candidates(self._index, where, after=after, before=before)
         rows, has_more = listing.choose(candidates, where, limit, self._index.words)
         if before is not None:
             rows.reverse()

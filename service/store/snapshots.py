@@ -32,8 +32,19 @@ def write(path: Path, seq: int, at: str, merged: Iterable[tuple[int, Draft]]) ->
         How many lines it has.
     """
     temporary = path.with_name(path.name + ".tmp")
+    try:
+        count = _write(temporary, seq, at, merged)
+    except BaseException:
+        temporary.unlink(missing_ok=True)  # on a disk that is full it is what fills it
+        raise
+    temporary.replace(path)
+    disk.sync_folder(path.parent)
+    return count
+
+
+def _write(path: Path, seq: int, at: str, merged: Iterable[tuple[int, Draft]]) -> int:
     count = 0
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, disk.FILE_MODE)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, disk.FILE_MODE)
     try:
         pending = bytearray()
         for number, (at_, id_, rev, type_, data) in merged:
@@ -47,19 +58,28 @@ def write(path: Path, seq: int, at: str, merged: Iterable[tuple[int, Draft]]) ->
         os.fsync(fd)
     finally:
         os.close(fd)
-    temporary.replace(path)
-    disk.sync_folder(path.parent)
     return count + 1
 
 
 def sweep(directory: Path, manifest: Manifest, older_than: float = KEPT_S) -> list[Path]:
-    """Remove what lies before *manifest*, once it has lain there for a while; what was removed."""
+    """Remove what lies before *manifest*, once it has lain there for a while; what was removed.
+
+    Only for the one who compacts: what is half written is nobody's then.
+    """
     gone = []
     for path in _before(directory, manifest):
-        if time.time() - path.stat().st_mtime >= older_than:
+        if path.suffix == ".tmp" or time.time() - path.stat().st_mtime >= older_than:
             path.unlink(missing_ok=True)
             gone.append(path)
     return gone
+
+
+def retire(directory: Path, manifest: Manifest, previous: Manifest) -> None:
+    """Let the time count from now at which what lies before *manifest*, and not before *previous*, is removed."""
+    long_gone = set(_before(directory, previous))
+    for path in _before(directory, manifest):
+        if path not in long_gone:
+            os.utime(path)
 
 
 def _before(directory: Path, manifest: Manifest) -> Iterator[Path]:

@@ -78,3 +78,13 @@ async def test_retention_counts_from_the_last_change_of_a_merged_e_mail(tmp_path
     assert [compact(tmp_path), compact(tmp_path)] == [0, 0]
     assert compact(tmp_path, after=timedelta(days=5)) == 1
     assert archived(tmp_path) == ["em_1"]
+
+
+async def test_an_archive_that_was_cut_short_takes_whole_lines(tmp_path: Path) -> None:
+    """A crash leaves a part of a line; the next one does not begin behind it."""
+    async with opened(tmp_path) as store:
+        await store.accept([email("1")])
+        await store.change("em_1", cancel)
+    (tmp_path / "archive-2026-11.jsonl").write_bytes(b'{"at":"2026-11-2')
+    assert compact(tmp_path) == 1
+    assert archived(tmp_path) == ["em_1"]

@@ -49,6 +49,25 @@ def test_the_same_again_is_only_touched(tmp_path: Path) -> None:
     assert (path.stat().st_ino, path.stat().st_mtime > 0) == (inode, True)
 
 
+def test_what_a_compaction_takes_away_at_that_moment_is_kept_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was there at the first look and is not at the second: the bytes are at hand."""
+    blobs = Blobs(tmp_path)
+    blobs.put(DATA)
+    size = Blobs.size
+
+    def and_gone(self: Blobs, name: str) -> int | None:
+        found = size(self, name)
+        (tmp_path / "blobs" / NAME[:2] / NAME).unlink()
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Blobs, "size", and_gone)
+        assert blobs.put(DATA) == NAME
+    assert blobs.read(NAME) == DATA
+
+
 def test_what_is_about_to_be_named_looks_used(tmp_path: Path) -> None:
     """A touch renews the time of change; what is not there cannot be touched."""
     blobs = Blobs(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from service.store.log import COMPACTED, Draft
 from service.store.records import Event
 from service.store.store import Store
 from tests.unit.store_emails import NOW, begin, cancel, email, opened
+from tests.unit.store_logs import failing
 
 EVERYTHING = Filter()
 
@@ -128,6 +130,32 @@ async def test_files_that_were_replaced_go_later(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (0, 0))
     compact(tmp_path)
     assert files(tmp_path) == {"journal-2-0000.jsonl", "snapshot-2.jsonl", "journal-3-0000.jsonl", "snapshot-3.jsonl"}
+
+
+async def test_an_hour_counts_from_when_a_file_was_replaced(tmp_path: Path) -> None:
+    """However old it is: somebody may have begun to read it a moment ago."""
+    async with opened(tmp_path) as store:
+        await store.accept([email("1")])
+    compact(tmp_path)
+    os.utime(tmp_path / "snapshot-1.jsonl", (0, 0))
+    for _ in "12":
+        compact(tmp_path)
+    assert "snapshot-1.jsonl" in files(tmp_path)
+
+
+async def test_a_snapshot_that_could_not_be_finished_leaves_its_room_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk it is what fills it; what a compaction left that was killed goes with the next one."""
+    async with opened(tmp_path) as store:
+        await store.accept([email("1")])
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(os, "write", failing(errno.ENOSPC))
+        snapshots.write(tmp_path / "snapshot-9.jsonl", 1, "", [])
+    assert not list(tmp_path.glob("*.tmp"))
+    (tmp_path / "snapshot-1.jsonl.tmp").touch()
+    compact(tmp_path)
+    assert not list(tmp_path.glob("*.tmp"))
 
 
 async def test_old_final_emails_go_to_an_archive(tmp_path: Path) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service.email.record import Change, Status
+from service.store import listing
 from service.store.listing import Filter
+from service.store.rows import Row
 from service.store.store import Store
 from tests.unit.store_emails import NOW, cancel, email, opened
 
@@ -106,3 +110,19 @@ async def test_what_is_not_final_comes_in_the_order_it_is_due(store: Store) -> N
     assert page(9, Filter(tag="b"))[::2] == ("61", False)
     assert page(1, Filter(tag="b"))[::2] == ("6", True)
     assert page(9, Filter(status=Status.CANCELLED)) == ("", None, False)
+
+
+def test_where_a_list_ends_is_settled_while_nothing_is_added(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an e-mail that another thread is adding only some of the numbers are there: it is not looked at."""
+    free: list[bool] = []
+    candidates = listing.candidates
+
+    def watched(*args: Any, **options: Any) -> Iterator[Row]:
+        other = threading.Thread(target=lambda: free.append(store._mutex.acquire(timeout=0)))
+        other.start()
+        other.join()
+        return candidates(*args, **options)
+
+    monkeypatch.setattr(listing, "candidates", watched)
+    assert names(store, Filter()) == "54321"
+    assert free == [False]
