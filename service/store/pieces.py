@@ -133,10 +133,7 @@ def _head(raw: bytes) -> Head | None:
     found = _HEAD.search(raw)
     if found is None:
         return _id_alone(raw)
-    try:
-        return Head(found[1].decode(), int(found[2]), found[3].decode())
-    except UnicodeDecodeError:
-        return None
+    return Head(found[1].decode(errors="replace"), int(found[2]), found[3].decode(errors="replace"))
 
 
 def _id_alone(raw: bytes) -> Head | None:

@@ -181,8 +181,9 @@ async def test_an_unreadable_line_holds_what_was_due_by_then(tmp_path: Path) -> 
         assert everything(store)[young.id] == young
 
 
+@pytest.mark.parametrize("mask", [0x01, 0xFF])
 @pytest.mark.parametrize("slip", ["id", "frame"])
-async def test_a_slip_in_the_head_of_a_line_holds_one_email_only(tmp_path: Path, slip: str) -> None:
+async def test_a_slip_in_the_head_of_a_line_holds_one_email_only(tmp_path: Path, slip: str, mask: int) -> None:
     """An id with a damaged letter, or one beside which something is damaged, is still told from all others."""
     made = [proper(-1) for _ in range(3)]
     async with opened(tmp_path) as store:
@@ -191,7 +192,7 @@ async def test_a_slip_in_the_head_of_a_line_holds_one_email_only(tmp_path: Path,
         await store.change(made[0].id, begin)
         await store.accept([proper(-1)])
     line = (tmp_path / JOURNAL).read_bytes().splitlines()[3]
-    damage(tmp_path / JOURNAL, 4, at=line.index(made[0].id.encode()) + (9 if slip == "id" else -3))
+    damage(tmp_path / JOURNAL, 4, at=line.index(made[0].id.encode()) + (9 if slip == "id" else -3), mask=mask)
     assert repaired(tmp_path).held == [made[0].id]
 
 
