@@ -7,10 +7,14 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 
 from service.settings import PREFIX, Settings
 from service.store.store import Store
+
+PAUSE_S = 60.0
+"""Seconds from the beginning of a compaction to the next one: each reads everything, and what fails may fail again."""
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +31,7 @@ class Housekeeping:
         self._settings = settings
         self._hold = hold
         self._child: asyncio.subprocess.Process | None = None
+        self._not_before = 0.0
 
     async def look(self) -> None:
         """Start a compaction if there is reason to, and none of ours under way."""
@@ -36,8 +41,9 @@ class Housekeeping:
             if self._child.returncode:
                 _log.error("the compaction failed with status %d", self._child.returncode)
             self._child = None
-        if not self._store.wants_compaction() or self._hold():
+        if time.monotonic() < self._not_before or not self._store.wants_compaction() or self._hold():
             return
+        self._not_before = time.monotonic() + PAUSE_S
         _log.info("the store has %d lines: they are compacted", self._store.lines)
         self._child = await asyncio.create_subprocess_exec(
             sys.executable,

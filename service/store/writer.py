@@ -22,6 +22,9 @@ from service.store.log import Draft, Log
 from service.store.transaction import Transaction
 
 _MAX_BATCH = 1000
+_LOOK_S = 1.0
+"""Seconds without a request after which the log is looked at all the same."""
+
 _FATAL = ("write_failed", "journal_cut")
 _log = structlog.get_logger(__name__)
 
@@ -153,10 +156,27 @@ class Writer:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._pending or self._closing)
-                if not self._pending:
-                    return
-            self._write()
+                self._changed.wait_for(lambda: self._pending or self._closing, _LOOK_S)
+                pending, closing = bool(self._pending), self._closing
+            if pending:
+                self._write()
+            elif closing:
+                return
+            else:
+                self._look()
+
+    def _look(self) -> None:
+        """Take in what others wrote, so that the event loop finds little that is new, and no compaction is missed."""
+        batch: list[Request] = []
+        try:
+            self._written()
+        except StoreError as error:
+            self._fail(batch, error)
+        except Exception as error:  # the thread must outlive it: see `_write`
+            _log.exception("the log cannot be read")
+            self._fail(batch, error)
+        if batch:
+            self._give(batch)
 
     def _write(self) -> None:
         batch: list[Request] = []
@@ -176,6 +196,9 @@ class Writer:
         except Exception as error:  # the thread must outlive it: nobody else answers the requests to come
             _log.exception("the writer failed")
             self._fail(batch, error)
+        self._give(batch)
+
+    def _give(self, batch: list[Request]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._answer, batch)
 
@@ -189,7 +212,8 @@ class Writer:
         ):
             self.dead = error
             if self._on_dead is not None:
-                self._loop.call_soon_threadsafe(self._on_dead, error)
+                with contextlib.suppress(RuntimeError):
+                    self._loop.call_soon_threadsafe(self._on_dead, error)
 
     def _answer(self, batch: list[Request]) -> None:
         self.stuck = None

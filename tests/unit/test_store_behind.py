@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from service.store import compaction, snapshots
-from service.store.errors import StoreUnavailable
+from service.store import compaction, snapshots, writer
+from service.store.errors import StoreError, StoreUnavailable
 from service.store.filelog import FileLog
 from service.store.store import Store
+from tests.conftest import wait_until
 from tests.unit.store_emails import NOW, cancel, email, opened
 from tests.unit.store_logs import ids, now, write
 from tests.unit.store_logs import opened as opened_log
@@ -37,8 +39,11 @@ def test_a_log_that_lost_its_place_writes_nothing_however_often_it_is_asked(tmp_
     assert "b" not in ids(tmp_path)
 
 
-async def test_a_store_that_lost_its_place_does_not_go_on_with_half_of_what_happened(tmp_path: Path) -> None:
+async def test_a_store_that_lost_its_place_does_not_go_on_with_half_of_what_happened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Reading on from a snapshot would miss what it merged into lines that were read: an e-mail would look unsent."""
+    monkeypatch.setattr(writer, "_LOOK_S", 1000)
     behind = await Store.open(tmp_path, now=lambda: NOW, min_free=0)
     await behind.accept([email("1")])
     assert behind.get("em_1") == email("1")
@@ -52,4 +57,29 @@ async def test_a_store_that_lost_its_place_does_not_go_on_with_half_of_what_happ
     for _ in "123":
         with pytest.raises(StoreUnavailable, match="slept through a compaction"):
             await behind.accept([email("3")])
+    await behind.close()
+
+
+async def test_a_store_that_nobody_asks_follows_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An idle process does not sleep through compactions, and the first to ask does not wait for all that happened."""
+    monkeypatch.setattr(writer, "_LOOK_S", 0.01)
+    async with opened(tmp_path) as idle, opened(tmp_path) as busy:
+        await busy.accept([email("1")])
+        await wait_until(lambda: idle.seq == busy.seq)
+
+
+async def test_a_store_that_nobody_writes_to_says_that_it_lost_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is replaced by a new process though it is only read from."""
+    monkeypatch.setattr(writer, "_LOOK_S", 0.01)
+    dead: asyncio.Future[StoreError] = asyncio.get_running_loop().create_future()
+    behind = await Store.open(tmp_path, now=lambda: NOW, min_free=0, on_dead=dead.set_result)
+    async with opened(tmp_path) as store:
+        await store.accept([email("1")])
+        with behind._mutex:  # it is stopped meanwhile
+            compact_twice(tmp_path)
+    async with asyncio.timeout(10):
+        assert "slept through a compaction" in str(await dead)
+    assert behind.health().reason == "journal_cut"
     await behind.close()

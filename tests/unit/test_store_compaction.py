@@ -147,7 +147,8 @@ def test_a_snapshot_that_could_not_be_finished_leaves_its_room_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a full disk it is what fills it; what a compaction left that was killed goes with the next one."""
-    (tmp_path / "snapshot-1.jsonl.tmp").touch()
+    compact(tmp_path)
+    (tmp_path / "snapshot-9.jsonl.tmp").touch()
     compact(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", failing(errno.ENOSPC))
