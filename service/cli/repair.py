@@ -49,7 +49,7 @@ def _tell(settings: Settings, done: Repaired) -> None:
         print(f"The manifest was {done.manifest}.")
     for flaw in done.flaws:
         about = ", ".join(f"{head.id or head.type} revision {head.rev}" for head in flaw.heads)
-        print(f"{settings.data_dir / flaw.file}:{flaw.line}: {flaw.what}" + (f" ({about})" if about else ""))
+        print(f"{settings.data_dir / flaw.where}: {flaw.what}" + (f" ({about})" if about else ""))
     for copy in done.copies:
         print(f"As it was: {copy}")
     print(f"Lines that are left: {done.lines:,}")
@@ -66,6 +66,7 @@ def _shown(done: Repaired) -> dict[str, Any]:
             {
                 "file": flaw.file,
                 "line": flaw.line,
+                "last_line": max(flaw.line, flaw.last_line),
                 "what": flaw.what,
                 "lines": [head._asdict() for head in flaw.heads],
             }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
 
 from service.store import lines, pieces
 from service.store.cursor import SEALED
@@ -17,14 +16,12 @@ from service.store.errors import StoreDamaged
 from service.store.index import Index
 from service.store.log import SNAPSHOT, Line, Ref
 from service.store.manifest import Manifest
+from service.store.named import attached
 from service.store.pieces import Head, Piece
 from service.store.segments import Files, ref, segment_key, segment_name
 
 LOST = "lost"
 """Type of the line that takes the place of one that was lost."""
-
-
-_BODY: Final = ("seq", "at", "id", "rev", "type")
 
 
 @dataclass(slots=True)
@@ -43,6 +40,7 @@ class Flaw:
         heads: What can be read of those.
         by: When they were written at the latest; "" for now.
         is_torn: Nothing of this was ever acknowledged: it is a write that was not finished.
+        last_line: Which line of it is the last one that is concerned; 0 if that is the first.
     """
 
     file: str
@@ -56,6 +54,12 @@ class Flaw:
     heads: list[Head] = field(default_factory=list)
     by: str = ""
     is_torn: bool = False
+    last_line: int = 0
+
+    @property
+    def where(self) -> str:
+        """File and lines, for people."""
+        return f"{self.file}:{self.line}" + (f"-{self.last_line}" if self.last_line > self.line else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class Salvage:
         last: The name of the last segment; it need not be there.
         seq: The number of the last line that is left.
         lines: How many lines are left.
+        named: The files beside the log that e-mails name.
     """
 
     def __init__(self, files: Files, start: Manifest, at: str, progress: Callable[[str, int, int], None]) -> None:
@@ -94,6 +99,7 @@ class Salvage:
         self.gaps: list[Gap] = []
         self.last = start.journal
         self.lines = 0
+        self.named: set[str] = set()
         self._files = files
         self._start = start
         self._at = at
@@ -179,8 +185,8 @@ class Salvage:
         heads = [piece.about for piece in bad if piece.about is not None]
         what = f"{missing} lines are" if missing > 1 else "the line is" if bad else f"line {first} is"
         what += " missing" if not bad else " damaged" if missing else " none of the log"
-        end = bad[-1].end if bad else place
-        self.flaws.append(Flaw(name, number, place, end, patch, what, first, missing, heads, by))
+        end, last = (bad[-1].end, bad[-1].number) if bad else (place, 0)
+        self.flaws.append(Flaw(name, number, place, end, patch, what, first, missing, heads, by, last_line=last))
 
     def _seal(self, file: int, bad: list[Piece], following: str) -> None:
         """The line is lost that leads to *following*, and perhaps others before it."""
@@ -206,7 +212,8 @@ class Salvage:
         what = "the last write was not finished" if is_torn else "the last write is damaged"
         lost = 0 if is_torn else len(tail)
         start, end, first = tail[0].start, tail[-1].end, self.seq + 1
-        self.flaws.append(Flaw(name, tail[0].number, start, end, b"", what, first, lost, heads, is_torn=is_torn))
+        flaw = Flaw(name, tail[0].number, start, end, b"", what, first, lost, heads, "", is_torn, tail[-1].number)
+        self.flaws.append(flaw)
 
     def _led_to(self, name: str, sealed: Piece, line: Line, following: str | None) -> str | None:
         """Where a segment goes on, if need be somewhere else than it says."""
@@ -216,7 +223,8 @@ class Salvage:
         key = segment_key(name)
         assert key is not None
         onward = following or segment_name(key[0], key[1] + 1)
-        patch = lines.seal({**{name: line[name] for name in _BODY}, "data": {"next": onward}}, end=True)
+        body = {name: line[name] for name in ("seq", "at", "id", "rev", "type")}
+        patch = lines.seal({**body, "data": {**line["data"], "next": onward}}, end=True)
         what = f"it leads to {wanted}, which is missing"
         self.flaws.append(Flaw(name, sealed.number, sealed.start, sealed.end, patch, what, by=line["at"]))
         return onward
@@ -257,6 +265,7 @@ class Salvage:
             if row is not None and line["rev"] > row.rev + 1:
                 after = self.fetch(self.index.newest_of(row))["seq"]
                 self.gaps.append(Gap(line["id"], after, line["seq"], line["rev"] - row.rev - 1))
+            self.named.update(attached(line["data"]))
         self.index.apply(reference, line)
 
     def lost(self, seq: int, *, end: bool = False) -> bytes:

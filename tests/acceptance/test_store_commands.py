@@ -81,7 +81,7 @@ def test_an_export_comes_back_the_same(tmp_path: Path) -> None:
     assert bad.returncode == 2
 
 
-@pytest.mark.parametrize("command", ["backup", "export", "import", "check"])
+@pytest.mark.parametrize("command", ["backup", "export", "import", "check", "repair"])
 def test_help_says_what_a_command_does(tmp_path: Path, command: str) -> None:
     """Each has a page of help."""
     shown = run(tmp_path / "data", command, "--help")
@@ -123,3 +123,36 @@ def test_an_export_is_json_lines(tmp_path: Path) -> None:
         here.accept(scheduled_at=ahead(3600))
         shown = beside(here.data_dir, "export")
     assert [json.loads(line)["object"] for line in shown.stdout.splitlines()] == ["export", "email", "end"]
+
+
+def test_check_answers_in_json(tmp_path: Path) -> None:
+    """For other programs: the same, and nothing else on standard output; nothing is made by it."""
+    found = run(tmp_path / "data", "check", "--json", SMTP_URL="smtp://127.0.0.1:1?tls=none")
+    answer = json.loads(found.stdout)
+    assert (found.returncode, found.stderr, answer["ok"]) == (4, "", False)
+    assert [(one["name"], one["ok"]) for one in answer["checks"]] == [
+        ("settings", True), ("store", True), ("redis", True), ("relay 127.0.0.1:1", False),
+    ]  # fmt: skip
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_damaged_store_is_repaired_and_goes_on(tmp_path: Path) -> None:
+    """Refused at the start by file and line; repaired, but not while it is in use; then everything else is sent."""
+    with Service(tmp_path / "here") as here:
+        names = [here.accept(scheduled_at=ahead(3600))["id"] for _ in range(3)]
+        refused = beside(here.data_dir, "repair")
+        assert (refused.returncode, "is in use by process" in refused.stderr) == (4, True)
+        here.stop(signal.SIGTERM)
+        journal = here.data_dir / "journal-0-0000.jsonl"
+        journal.write_bytes(journal.read_bytes().replace(b"Hello", b"Hullo", 2).replace(b"Hullo", b"Hello", 1))
+        started = run(here.data_dir, "up")
+        assert (started.returncode, "journal-0-0000.jsonl:2: " in started.stderr) == (3, True)
+        repaired = run(here.data_dir, "repair")
+        assert (repaired.returncode, repaired.stderr) == (0, "")
+        assert f"{journal}:2: the line is damaged ({names[1]} revision 1)" in repaired.stdout
+        assert f"As it was: {here.data_dir}/corrupt/journal-0-0000.jsonl.1" in repaired.stdout
+        assert json.loads(run(here.data_dir, "repair", "--json").stdout)["cut"] == []
+        here.start()
+        assert [here.http.get(f"/v1/emails/{name}").status_code for name in names] == [200, 404, 200]
+        here.http.patch(f"/v1/emails/{names[0]}", json={"scheduled_at": ahead(0)})
+        assert here.wait_for(names[0], "completed")["attempts"] == 1

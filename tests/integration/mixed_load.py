@@ -185,14 +185,14 @@ class _Client:
         self._heard("edit", await self._ask("PATCH", f"/{self._one()}", {"subject": "Edited"}), 200, 409)
 
     async def _retry(self) -> None:
-        self._heard("retry", await self._ask("POST", f"/{self._one()}/retry"), 200, 409)
+        self._heard("retry", await self._ask("POST", f"/{self._one(200)}/retry"), 200, 409)
 
     async def _read(self) -> None:
         self._heard("read", await self._ask("GET", f"/{self._one()}"), 200)
 
-    def _one(self) -> str:
+    def _one(self, among: int = 20) -> str:
         """One of the last few e-mails, so that clients and workers meet at it."""
-        return self._rng.choice(self._known[-20:])
+        return self._rng.choice(self._known[-among:])
 
     async def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         return await self._rng.choice(self._apis).request(method, f"/v1/emails{path}", json=body)
