@@ -7,27 +7,33 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from itertools import takewhile
 
 import orjson
 from starlette.responses import StreamingResponse
 from starlette.types import Send
 
+from service.access.keys import KIND
 from service.events.feed import LIFETIME_S, Feed
 from service.events.shown import Selection, document
+from service.store.documents import subject
 from service.store.records import Event, Events
 
 _RECONNECT_MS = 3_000
 _log = logging.getLogger(__name__)
 
 
-async def frames(feed: Feed, wanted: Selection, position: int, past: Events | None) -> AsyncIterator[bytes]:
-    """What is sent, until the feed is closed or `LIFETIME_S` is over: then the client comes back by itself.
+async def frames(
+    feed: Feed, wanted: Selection, position: int, past: Events | None, key_id: str
+) -> AsyncIterator[bytes]:
+    """What is sent, until the feed is closed, the key is revoked, or `LIFETIME_S` is over: then the client comes back.
 
     Args:
         feed: Where events come from.
         wanted: Which of them are sent.
         position: Only events after this line.
         past: Those up to the present, where they have been looked up already.
+        key_id: The API key of the client; empty where none was asked for.
     """
     end = time.monotonic() + LIFETIME_S
     with feed.listening():
@@ -35,15 +41,25 @@ async def frames(feed: Feed, wanted: Selection, position: int, past: Events | No
         while not feed.closed and time.monotonic() < end:
             found = past or await feed.read(position)
             past = None
-            told = [_frame(event) for event in wanted.of(found.events)]
+            allowed = list(takewhile(lambda event: not _shuts_out(event, key_id), found.events))
+            told = [_frame(event) for event in wanted.of(allowed)]
             if found.reset:
                 told.insert(0, _reset(found))
             if told:
                 yield b"".join(told)
+            if len(allowed) < len(found.events):
+                return
             if found.last == position and not await feed.wait(position, feed.heartbeat) and not feed.closed:
                 # The id, without data, moves on where the client will resume: what it does not want is not read again.
                 yield b"id: %d\n: still here\n\n" % position
             position = found.last
+
+
+def _shuts_out(event: Event, key_id: str) -> bool:
+    """Whether a client with this key may be told nothing from *event* on: it is revoked, or the first one was made."""
+    if not key_id:
+        return event.type == "key.created"
+    return event.type == "key.revoked" and event.subject == subject(KIND, key_id)
 
 
 def _frame(event: Event) -> bytes:

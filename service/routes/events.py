@@ -84,7 +84,7 @@ class AllEvents(HTTPEndpoint):
         asked = parse(request.query_params, request.headers.get("last-event-id"), audit=_is_admin(request))
         feed = state_of(request)["feed"]
         if request.method == "GET" and "text/event-stream" in request.headers.get("accept", ""):
-            return await _stream(feed, asked)
+            return await _stream(feed, asked, request.scope["key_id"])
         if asked.wanted.email_id is not None:
             history = await feed.history(asked.wanted.email_id, asked.after or 0)
             chosen = asked.wanted.of(history.events)
@@ -163,9 +163,9 @@ def _is_cursor(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= _LONGEST_CURSOR
 
 
-async def _stream(feed: Feed, asked: Asked) -> Response:
+async def _stream(feed: Feed, asked: Asked, key_id: str) -> Response:
     if feed.is_full:
         return problem(503, "too_many_streams", "Too many streams are open; try again later.", headers=_LATER)
     position = feed.end() if asked.after is None else asked.after
     past = None if asked.wanted.email_id is None else await feed.history(asked.wanted.email_id, position)
-    return EventStream(frames(feed, asked.wanted, position, past), patience=feed.patience)
+    return EventStream(frames(feed, asked.wanted, position, past, key_id), patience=feed.patience)

@@ -124,9 +124,13 @@ class Stream:
 
 
 @contextlib.asynccontextmanager
-async def listening(api: Serving, query: str = "", last_event_id: str | None = None) -> AsyncIterator[Stream]:
+async def listening(
+    api: Serving, query: str = "", last_event_id: str | None = None, token: str | None = None
+) -> AsyncIterator[Stream]:
     """A stream of events."""
     headers = {"Accept": "text/event-stream"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
     if last_event_id is not None:
         headers["Last-Event-ID"] = last_event_id
     async with api.http.stream("GET", f"/v1/events{query}", headers=headers) as response:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from service.access import keys
+from service.access.scopes import Scope
 from service.store.errors import StoreUnavailable
 from service.store.records import Events
 from tests.conftest import wait_until
@@ -158,6 +160,23 @@ async def test_a_stream_ends_after_a_while(api: Serving, monkeypatch: pytest.Mon
     monkeypatch.setattr("service.routes.event_stream.LIFETIME_S", 0.0)
     async with listening(api, "?after=0") as stream:
         assert await stream.rest() == []
+
+
+async def test_a_revoked_key_is_told_nothing_more(api: Serving) -> None:
+    """The stream of a key ends when that is revoked, not that of another; one without a key when there is a key."""
+    scopes = frozenset({Scope.READ, Scope.SEND})
+    async with asyncio.timeout(20), AsyncExitStack() as stack:
+        strangers = await stack.enter_async_context(listening(api, "?types=email.*"))
+        made = [await keys.create(api.store, name="", scopes=scopes, expires_at=None, by="a test") for _ in range(2)]
+        assert await strangers.rest() == []
+        revoked, good = [
+            await stack.enter_async_context(listening(api, "?types=email.*", token=token)) for _, token in made
+        ]
+        await keys.revoke(api.store, made[0][0].id, by="a test")
+        api.http.headers["Authorization"] = f"Bearer {made[1][1]}"
+        await accept(api)
+        assert await revoked.rest() == []
+        assert [event for _, event in await take(good, 1)] == ["email.scheduled"]
 
 
 @pytest.mark.parametrize(
