@@ -24,7 +24,9 @@ def register(commands: Any) -> None:
         "export",
         help="write the store as JSON lines",
         description="Write everything that the store knows as JSON lines, while everything goes on: e-mails with their "
-        "events, templates and all other documents, and the files of attachments.",
+        "events, templates and all other documents, and the files of attachments. Secrets are among it, such as those "
+        "that webhooks are signed with (of API keys only the hashes), so the file is its owner's alone: keep it so. "
+        "It is a copy: of two services that run on the two of them, each sends what is not sent.",
     )
     export.add_argument("file", type=Path, nargs="?", default=_STANDARD, help="where to (default: standard output)")
     export.set_defaults(run=_export)
