@@ -60,6 +60,7 @@ class FileLog:
         self._lock_timeout = lock_timeout
         self._files = Files(directory)
         self._reader: Cursor | None = None
+        self._partial: tuple[int, int] | None = None
         self._tail: Cursor
         self._unsynced = True
         self._dead: StoreError | None = None
@@ -121,8 +122,12 @@ class FileLog:
 
     def read(self, after: int) -> Iterator[Entry]:
         """See `Log.read`."""
-        if self._reader is not None and self._reader.seq == after:
-            yield from self._reader.advance()
+        reader = self._reader
+        if reader is not None and reader.seq == after:
+            file = reader.file
+            size = self._files.size(file)
+            yield from reader.advance()
+            self._partial = (file, size) if (reader.file, reader.offset < size) == (file, True) else None
         else:
             yield from (entry for entry in self._from_start(after) if entry[1]["seq"] > after)
 
@@ -183,9 +188,7 @@ class FileLog:
     def wait(self, after: int, timeout: float) -> bool:
         """See `Log.wait`."""
         deadline = time.monotonic() + timeout
-        while (reader := self._reader) is None or (
-            reader.seq <= after and self._files.size(reader.file) <= reader.offset
-        ):
+        while (reader := self._reader) is None or (reader.seq <= after and not self._has_grown(reader)):
             if time.monotonic() >= deadline:
                 return False
             time.sleep(_WAIT_STEP)
@@ -222,6 +225,11 @@ class FileLog:
         self._roles.close()
         self._lock.close()
         self._files.close()
+
+    def _has_grown(self, reader: Cursor) -> bool:
+        """Is there more than was read, and than the part of a write that was seen then?"""
+        size = self._files.size(reader.file)
+        return size > reader.offset and (reader.file, size) != self._partial
 
     def _from_start(self, after: int) -> Iterator[Entry]:
         start, snapshot, journal = self._open_start()

@@ -195,3 +195,17 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match=r"/file: Not a directory") as caught:
         opened(tmp_path / "file" / "data")
     assert caught.value.reason == "not_writable"
+
+
+def test_a_part_of_a_write_is_not_news_again_and_again(tmp_path: Path) -> None:
+    """Its writer may be dead: who waits is told once, and again when there is more or less of it."""
+    log, _ = opened(tmp_path)
+    write(log, "a")
+    assert [line["id"] for _, line in log.read(0)] == ["a"]
+    with (tmp_path / JOURNAL).open("ab") as file:
+        file.write(b'{"seq":2,')
+    told = log.wait(1, 0)
+    assert (told, list(log.read(1)), log.wait(1, 0)) == (True, [], False)
+    write(log, "b")
+    assert (log.wait(1, 0), [line["id"] for _, line in log.read(1)], log.wait(2, 0)) == (True, ["b"], False)
+    log.close()
