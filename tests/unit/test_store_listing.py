@@ -13,6 +13,7 @@ import pytest
 
 from service.email.record import Change, Status
 from service.store import listing
+from service.store.agenda import Agenda
 from service.store.listing import Filter
 from service.store.rows import Row
 from service.store.store import Store
@@ -126,3 +127,17 @@ def test_where_a_list_ends_is_settled_while_nothing_is_added(store: Store, monke
     monkeypatch.setattr(listing, "candidates", watched)
     assert names(store, Filter()) == "54321"
     assert free == [False]
+
+
+def test_a_mailing_that_is_due_in_one_second_is_not_sorted_for_every_page() -> None:
+    """So much is looked at as was asked for, and going on from there nothing is missed or seen twice."""
+    agenda = Agenda()
+    whole = [(f"2026-11-24T09:00:0{n % 2}.00000{n % 3}Z", f"em_{n:03}") for n in range(50)]
+    for due, email_id in whole:
+        agenda.add(email_id, due)
+    found: list[tuple[str, str]] = []
+    lengths = []
+    while part := agenda.following(*(found[-1] if found else ("", "")), 20):
+        lengths.append(len(part))
+        found += part
+    assert (found, lengths) == (sorted(whole), [20, 20, 10])
