@@ -33,6 +33,9 @@ class BodyMemory:
             size += len(message.get("body", b""))
             more = max(0, size - SMALL) - held
             if more and self._held + more > self._most:
+                # At once, not when it is answered: else all others that come at the same time would be refused with it.
+                self._held -= held
+                held = 0
                 raise Crowded
             held += more
             self._held += more
