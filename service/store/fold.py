@@ -80,7 +80,11 @@ def _merged(history: list[Line], content: Line) -> Draft:
         if name in history[0]["data"]:
             data[name] = history[0]["data"][name]
     if "key" in data:
-        data["first"] = history[0]["data"].get("first", history[0]["data"]["state"])
+        first = history[0]["data"]
+        data["first"] = first.get("first", first["state"])
+        was = first.get("first_content", first["content"])
+        if was != data["content"]:
+            data["first_content"] = was
     data["events"] = records.events_to_json(records.read_history(history))
     encoded = orjson.Fragment(orjson.dumps(data))
     return Draft(history[0]["at"], newest["id"], newest["rev"], records.RECORD, encoded)

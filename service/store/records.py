@@ -96,7 +96,8 @@ def read_first(line: Line, created_at: str) -> Email:
     """The record as it was accepted, from its first line."""
     data = line["data"]
     state = state_from_json(data.get("first", data["state"]))
-    return Email(line["id"], 1, from_z(created_at), content_from_json(data["content"]), state)
+    content = content_from_json(data.get("first_content", data["content"]))
+    return Email(line["id"], 1, from_z(created_at), content, state)
 
 
 def read_email(content: Line, newest: Line, created_at: str) -> Email:

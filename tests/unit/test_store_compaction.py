@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,23 @@ async def test_a_compacted_store_says_the_same(tmp_path: Path) -> None:
         changed = await store.change("em_0", cancel)
         assert (changed.rev, [event.rev for event in store.events("em_0")]) == (2, [1, 2])
         assert store.events("em_1")[-1].type == "email.sending"
+
+
+async def test_a_request_that_comes_again_is_answered_as_the_first_time(tmp_path: Path) -> None:
+    """Though its e-mail was edited, and its lines were merged, and merged again."""
+    key = Key("k", "digest")
+    async with opened(tmp_path) as store:
+        await store.accept_once([email("1")], key)
+        for subject in ("Better", "Best"):
+            content = replace(email("1").content, subject=subject)
+            await store.change("em_1", partial(edits.edit, edit=Edit(content=content)))
+            compact(tmp_path)
+    compact(tmp_path)
+    async with opened(tmp_path) as store:
+        found = store.get("em_1")
+        assert found is not None
+        assert (found.rev, found.content.subject) == (3, "Best")
+        assert (await store.accept_once([email("1")], key)).emails == [email("1")]
 
 
 async def test_compacting_again_changes_nothing_but_the_files(tmp_path: Path) -> None:
