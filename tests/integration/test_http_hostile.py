@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from service import heads
 from service.app import create_app
 from service.heads import MOST, BoundedHeads
 from service.listening import for_api
@@ -95,6 +97,35 @@ async def test_the_head_of_a_request_has_a_bound(api: Api) -> None:
             body = b'{"text": "' + b"a" * 10 * MOST + b'"}'
             head = start + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
             assert b" 422 " in await answer(port, head + body)
+
+
+async def test_a_client_that_stops_is_not_waited_for(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that says nothing, sends its head byte by byte, or stops in its body is cut off; one that goes on is not."""
+    monkeypatch.setattr(heads, "PATIENCE_S", 0.3)
+    start = b"POST /v1/emails HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    body = start + b"Connection: close\r\nContent-Length: 12\r\n\r\n"
+    async with served(api) as port, asyncio.timeout(20):
+        for sent in (b"", start, body, body + b"{"):
+            assert await answer(port, sent) == b""
+        health = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        assert (await answer(port, health, b"\r\n")).startswith(b"HTTP/1.1 200")
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            for one in start + b"X-A: " + b"a" * 10_000:
+                writer.write(bytes([one]))
+                await asyncio.sleep(0.05)
+                if reader.at_eof():
+                    break
+        assert time.monotonic() - began < 15
+        writer.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(body)
+        for one in b'{"text": 12}':
+            await asyncio.sleep(0.05)
+            writer.write(bytes([one]))
+        assert b" 422 " in await reader.read()
+        writer.close()
 
 
 async def test_a_long_search_keeps_nobody_waiting(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
