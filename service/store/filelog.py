@@ -169,6 +169,7 @@ class FileLog:
         snapshot, at = snapshot_name(generation[0]), to_z(self._now())
         try:
             count = snapshots.write(self._directory / snapshot, seq, at, merged)
+            self._follow()  # through what others wrote meanwhile, for which nobody need wait
             with self._lock:
                 previous, start = manifest.read(self._directory), Manifest(self.id, snapshot, seq, journal)
                 if previous is not None:
@@ -253,16 +254,19 @@ class FileLog:
 
     def _settle(self) -> None:
         """Read on to the end of the journal and put that in order; for who holds the lock."""
+        self._follow()
+        recovery.settle_tail(self._files, self._tail)
+        if self._reader is not None and self._reader.seq > self._tail.seq:
+            self._dead = StoreUnavailable("journal_cut", "a write was read that its writer could not make durable")
+            raise self._dead
+
+    def _follow(self) -> None:
         written = {self._files.number(ref) for ref, _ in self._tail.advance()}
         if written:
             # By others, who may have died between the write and its fdatasync.
             self._unsynced = True
             for number in written - {self._tail.file}:
                 os.fdatasync(self._files.fd(number))
-        recovery.settle_tail(self._files, self._tail)
-        if self._reader is not None and self._reader.seq > self._tail.seq:
-            self._dead = StoreUnavailable("journal_cut", "a write was read that its writer could not make durable")
-            raise self._dead
 
     def _append(self, drafts: Sequence[Draft]) -> None:
         tail = self._tail

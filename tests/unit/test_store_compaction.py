@@ -25,7 +25,8 @@ from service.store.log import COMPACTED, Draft
 from service.store.records import Event
 from service.store.store import Store
 from tests.unit.store_emails import NOW, begin, cancel, email, opened
-from tests.unit.store_logs import failing
+from tests.unit.store_logs import failing, write
+from tests.unit.store_logs import opened as opened_log
 
 EVERYTHING = Filter()
 
@@ -291,3 +292,23 @@ async def test_lines_are_counted_from_the_last_compaction(tmp_path: Path) -> Non
         assert done is not None
         await store.accept([email("7")])
         assert store.lines == done.lines + 2  # the line that tells of the compaction, and this one
+
+
+def test_what_was_written_during_a_compaction_is_not_read_under_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be much, and whoever wants to write would wait for that."""
+    (log, _), (other, _) = opened_log(tmp_path), opened_log(tmp_path)
+    seq = log.seal()
+    write(other, "a", "b")
+    settle, seen = log._settle, []
+
+    def watched() -> None:
+        seen.append(log._tail.seq)
+        settle()
+
+    monkeypatch.setattr(log, "_settle", watched)
+    log.compact(seq, [])
+    assert seen == [seq + 2]
+    log.close()
+    other.close()
