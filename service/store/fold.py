@@ -49,7 +49,7 @@ class Fold:
 
     def __iter__(self) -> Iterator[Kept]:
         """The lines by their numbers. Afterwards `blobs` has the SHA-256 of every file that they name."""
-        yield from heapq.merge(self._emails(), sorted(self._documents()), key=lambda kept: kept.seq)
+        yield from heapq.merge(self._emails(), self._documents(), key=lambda kept: kept.seq)
 
     def _emails(self) -> Iterator[Kept]:
         for row in self._index.oldest_first(0):
@@ -64,11 +64,12 @@ class Fold:
             yield Kept(row.seq, draft)
 
     def _documents(self) -> Iterator[Kept]:
-        for kind in self._index.kinds():
-            for ref in self._index.documents(kind).values():
-                line = self._fetch(ref)
-                yield Kept(line["seq"], _draft(line))
-                self.blobs.update(anywhere(line["data"]))
+        refs = (ref for kind in self._index.kinds() for ref in self._index.documents(kind).values())
+        # Read twice rather than kept: there may be a million addresses that nothing is sent to.
+        for _, ref in sorted((self._fetch(ref)["seq"], ref) for ref in refs):
+            line = self._fetch(ref)
+            yield Kept(line["seq"], _draft(line))
+            self.blobs.update(anywhere(line["data"]))
 
 
 def _merged(history: list[Line], content: Line) -> Draft:

@@ -109,6 +109,11 @@ class Index:
             return None
         return self.ref(before) if before >= self.first else self._rows.base[row.number]
 
+    def may_have_left(self, row: Row) -> bool:
+        """Could `has_left` be true of this e-mail?"""
+        newest = self._rows.newest[row.number]
+        return row.due is None and any(newest <= seq for seq, _ in self._leaving)
+
     def has_left(self, row: Row, last_change: str) -> bool:
         """Did a compaction take this e-mail out of the log, or is it about to? *last_change* is its own."""
         newest = self._rows.newest[row.number]

@@ -219,7 +219,7 @@ class Reader:
         """Is this an e-mail that leaves the log, though it is known here? It must not change any more."""
         with self._mutex:
             row = self._index.row(email_id)
-            newest = None if row is None or row.due is not None else self._index.newest_of(row)
+            newest = self._index.newest_of(row) if row is not None and self._index.may_have_left(row) else None
         if row is None or newest is None:
             return False
         last_change = records.last_change(self._log.fetch(newest))
