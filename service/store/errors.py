@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from service.email.record import Email
+from service.email.steps import WrongState
+
 
 class StoreError(Exception):
     """The root of every error the store raises by itself."""
@@ -50,6 +53,14 @@ class EmailExists(StoreError):
     def __init__(self, email_id: str) -> None:
         super().__init__(f"there is an e-mail {email_id!r} already")
         self.email_id = email_id
+
+
+class EmailArchived(WrongState):
+    """The e-mail is over, and on its way to the archive or there; nothing was written."""
+
+    def __init__(self, email: Email) -> None:
+        super().__init__(email, "change")
+        self.args = (f"{email.id} goes to the archive; it is not possible to change it any more",)
 
 
 class KeyReused(StoreError):

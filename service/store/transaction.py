@@ -9,11 +9,10 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from service.email.record import FINAL, Change, Email
-from service.email.steps import WrongState
 from service.email.times import to_z
 from service.store import documents, records
 from service.store.documents import Document
-from service.store.errors import EmailExists, EmailNotFound, KeyReused, StoreUnavailable
+from service.store.errors import EmailArchived, EmailExists, EmailNotFound, KeyReused, StoreUnavailable
 from service.store.idempotency import Accepted, Key, Remembered
 from service.store.log import Draft
 
@@ -103,7 +102,7 @@ class Transaction:
             return email
         if self._has_left(email):
             # Its line would stand in the log without the lines before it.
-            raise WrongState(email, "bring it back from the archive")
+            raise EmailArchived(email)
         content = email.content if change.content is None else change.content
         email = replace(email, rev=email.rev + 1, content=content, state=change.state)
         self.drafts.append(records.changed(email, change, self.at))

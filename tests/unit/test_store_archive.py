@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from service.email.record import Change, Email
-from service.email.steps import WrongState
 from service.store import compaction, lines
+from service.store.errors import EmailArchived
 from service.store.filelog import FileLog
 from service.store.store import Store
 from tests.unit.store_emails import NOW, cancel, email, opened
@@ -42,7 +42,7 @@ async def test_a_process_with_the_store_open_changes_nothing_that_was_archived(t
         await store.accept([email("1"), email("2")])
         await store.change("em_1", cancel)
         assert compact(tmp_path) == 1
-        with pytest.raises(WrongState, match="archive"):
+        with pytest.raises(EmailArchived, match="archive"):
             await store.change("em_1", touch)
         assert await store.write(lambda t: t.get("em_1")) is None
         await store.change("em_2", cancel)
@@ -62,10 +62,10 @@ async def test_what_leaves_is_settled_before_it_is_read_again(tmp_path: Path) ->
         list(log.load())
         log.seal("2026-11-24T12:00:00.000001Z")
         log.close()
-        with pytest.raises(WrongState, match="archive"):
+        with pytest.raises(EmailArchived, match="archive"):
             await store.change("em_1", touch)
     async with opened(tmp_path) as store:
-        with pytest.raises(WrongState, match="archive"):
+        with pytest.raises(EmailArchived, match="archive"):
             await store.change("em_2", touch)
 
 
