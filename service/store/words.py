@@ -35,14 +35,15 @@ class Words:
         entry = len(self._starts)
         self._starts.append(len(self._all))
         self._rows.append(row)
-        if row == len(self._entry):
+        is_new = row == len(self._entry)
+        if is_new:
             self._entry.append(entry)
-        else:
-            self._entry[row] = entry
-            self._changed.add(row)
         self._all += _TO + b"".join([_encoded(one) + _TO for one in to])
         self._all += _TAG + b"".join([_encoded(one) + _TAG for one in tags])
         self._all += _encoded(text) + _END
+        if not is_new:  # last, for somebody may be searching: until here what it had is found
+            self._changed.add(row)
+            self._entry[row] = entry
 
     def to(self, address: str) -> bytes:
         """What to search for to find a recipient."""
@@ -63,13 +64,14 @@ class Words:
 
     def newest_first(self, needle: bytes, below: int) -> Iterator[int]:
         """The rows below *below* that have *needle*, the last one first."""
-        changed = sorted((row for row in list(self._changed) if row < below and self.has(row, needle)), reverse=True)
         at = len(self._all)
+        known = frozenset(self._changed)  # after the end: what changes from here on is found where it was
+        changed = sorted((row for row in known if row < below and self.has(row, needle)), reverse=True)
         while (at := self._all.rfind(needle, 0, at)) >= 0:
             entry = bisect_right(self._starts, at) - 1
             row = self._rows[entry]
             at = self._starts[entry] + len(needle) - 1  # so that the next match lies before this entry
-            if row >= below or self._entry[row] != entry or row in self._changed:
+            if row >= below or row in known or not self._is_found(row, entry, needle):
                 continue
             while changed and changed[0] > row:
                 yield changed.pop(0)
@@ -78,18 +80,23 @@ class Words:
 
     def oldest_first(self, needle: bytes, above: int) -> Iterator[int]:
         """The rows above *above* that have *needle*, the first one first."""
-        changed = sorted(row for row in list(self._changed) if row > above and self.has(row, needle))
-        at = 0
-        while (at := self._all.find(needle, at)) >= 0:
+        at, end = 0, len(self._all)
+        known = frozenset(self._changed)  # after the end, as above
+        changed = sorted(row for row in known if row > above and self.has(row, needle))
+        while (at := self._all.find(needle, at, end)) >= 0:
             entry = bisect_right(self._starts, at) - 1
             row = self._rows[entry]
             at = self._bounds(entry)[1]
-            if row <= above or self._entry[row] != entry or row in self._changed:
+            if row <= above or row in known or not self._is_found(row, entry, needle):
                 continue
             while changed and changed[0] < row:
                 yield changed.pop(0)
             yield row
         yield from changed
+
+    def _is_found(self, row: int, entry: int, needle: bytes) -> bool:
+        """Has a row *needle*, which this entry has that was once its own?"""
+        return self._entry[row] == entry or self.has(row, needle)
 
     def _bounds(self, entry: int) -> tuple[int, int]:
         end = self._starts[entry + 1] if entry + 1 < len(self._starts) else len(self._all)

@@ -67,3 +67,16 @@ def test_a_part_of_nothing_is_not_found_across_emails() -> None:
     words.put(1, ["begin@x"], [], "")
     assert list(words.newest_first(words.part("endbegin"), 2)) == []
     assert list(words.oldest_first(words.to("t"), -1)) == []
+
+
+def test_what_changes_while_it_is_searched_for_is_not_missed() -> None:
+    """It is found in its place, once, as long as it has what is searched for; what it has no more, it has not."""
+    words = Words()
+    for row in range(6):
+        words.put(row, ["a@example.com"], ["t"], "hello")
+    newest, oldest = words.newest_first(words.tag("t"), 6), words.oldest_first(words.tag("t"), -1)
+    assert (next(newest), next(oldest)) == (5, 0)
+    words.put(2, ["a@example.com"], ["t"], "changed")
+    words.put(3, ["a@example.com"], ["other"], "changed")
+    assert (list(newest), list(oldest)) == ([4, 2, 1, 0], [1, 2, 4, 5])
+    assert list(words.newest_first(words.tag("t"), 6)) == [5, 4, 2, 1, 0]
