@@ -100,6 +100,7 @@ async def test_failed_ones_are_retried(api: Api, queue: Queue) -> None:
         ({"dry_run": True}, [""]),
         ({"status": "asleep", "dry_run": 1, "tags": ["x"]}, ["/dry_run", "/status", "/tags"]),
         ({"scheduled_after": "soon", "q": ""}, ["/q", "/scheduled_after"]),
+        ({"status": "scheduled", "tag": None, "dry_run": None}, ["/dry_run", "/tag"]),
     ],
 )
 async def test_a_bulk_action_must_say_what_it_is_for(api: Api, body: dict[str, Any], pointers: list[str]) -> None:

@@ -8,21 +8,31 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from service.email import times
-from service.email.faults import Fault, InvalidRequest, explain, present
+from service.email.faults import Fault, InvalidRequest, explain, pointer
 from service.email.record import Status
-from service.email.request_fields import names, nullable
+from service.email.request_fields import names
 from service.email.strict_json import decode
 from service.routes.shapes import StatusName
 from service.store.listing import Filter
 
+_NULL = "cannot be null, lest what has no value match everything; leave it out if all of them are meant"
 _Text = Annotated[str, Field(min_length=1, max_length=500)]
 _Moment = Annotated[Any, AfterValidator(times.parse), WithJsonSchema({"type": "string", "format": "date-time"})]
+
+
+def _not_null(schema: dict[str, Any]) -> None:
+    """Say that a field may be absent, but not null."""
+    for field in schema["properties"].values():
+        field.pop("default", None)
+        for one in field.pop("anyOf", ()):
+            if one != {"type": "null"}:
+                field.update(one)
 
 
 class BulkRequest(BaseModel):
     """The filters of a list, at least one of them, as one object."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=nullable)
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=_not_null)
 
     status: StatusName | None = None
     to: _Text | None = None
@@ -48,12 +58,15 @@ def read(body: bytes) -> Bulk:
         InvalidJson: It is not JSON.
         InvalidRequest: Fields of it are wrong, or it has no filter; it names all of them.
     """
-    given = present(decode(body), names(BulkRequest))
+    asked = decode(body)
+    nulls = [Fault(pointer(name), _NULL) for name in asked if name in names(BulkRequest) and asked[name] is None]
+    if nulls:
+        raise InvalidRequest(sorted(nulls))
     try:
-        fields = BulkRequest.model_validate(given)
+        fields = BulkRequest.model_validate(asked)
     except ValidationError as error:
-        raise InvalidRequest(sorted(set(explain(error, given, names(BulkRequest))))) from error
-    if not given.keys() - {"dry_run"}:
+        raise InvalidRequest(sorted(set(explain(error, asked, names(BulkRequest))))) from error
+    if not asked.keys() - {"dry_run"}:
         known = ", ".join(sorted(names(BulkRequest) - {"dry_run"}))
         raise InvalidRequest([Fault("", f"must name the e-mails by at least one of {known}")])
     found = fields.model_dump(exclude={"dry_run"})
