@@ -16,6 +16,9 @@ from service.store.store import Store
 PAUSE_S = 60.0
 """Seconds from the beginning of a compaction to the next one: each reads everything, and what fails may fail again."""
 
+RETENTION_S = 86_400.0
+"""Where RETENTION is set: seconds after which what is over is looked for, however small the store is."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -32,6 +35,7 @@ class Housekeeping:
         self._hold = hold
         self._child: asyncio.subprocess.Process | None = None
         self._not_before = 0.0
+        self._archive_at = time.monotonic() + RETENTION_S
 
     async def look(self) -> None:
         """Start a compaction if there is reason to, and none of ours under way."""
@@ -41,9 +45,10 @@ class Housekeeping:
             if self._child.returncode:
                 _log.error("the compaction failed with status %d", self._child.returncode)
             self._child = None
-        if time.monotonic() < self._not_before or not self._store.wants_compaction() or self._hold():
+        if time.monotonic() < self._not_before or not self._has_reason() or self._hold():
             return
         self._not_before = time.monotonic() + PAUSE_S
+        self._archive_at = time.monotonic() + RETENTION_S
         _log.info("the store has %d lines: they are compacted", self._store.lines)
         self._child = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -52,6 +57,10 @@ class Housekeeping:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
         )
+
+    def _has_reason(self) -> bool:
+        is_time = self._settings.retention is not None and time.monotonic() >= self._archive_at
+        return is_time or self._store.wants_compaction()
 
     async def close(self) -> None:
         """End what is under way; wherever it is, the store is whole."""

@@ -122,3 +122,20 @@ async def test_what_somebody_has_still_to_be_told_is_not_merged(
         assert await finished(housekeeping) == 0
         await keep(replace(failing, failures=0))
         assert not one_is_behind(store)
+
+
+async def test_what_is_over_leaves_a_small_store_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a day, where it is said how long it stays."""
+    async with opened(tmp_path) as store:
+        await store.accept([email("1")])
+        settings = Settings(_env_file=None, data_dir=tmp_path, retention=timedelta(days=1))
+        housekeeping = Housekeeping(store, settings)
+        await housekeeping.look()
+        assert housekeeping._child is None
+        monkeypatch.setattr("service.housekeeping.RETENTION_S", 0.0)
+        kept = Housekeeping(store, Settings(_env_file=None, data_dir=tmp_path))
+        await kept.look()
+        assert kept._child is None
+        housekeeping = Housekeeping(store, settings)
+        await housekeeping.look()
+        assert await finished(housekeeping) == 0
