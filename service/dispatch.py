@@ -150,6 +150,8 @@ class Dispatch:
 
     def _identify(self, job: zqueue.Job) -> tuple[str, int]:
         store = jobs.store_of(job.payload)
+        if store is None:
+            raise zqueue.Bury(f"{job.id!r} is no job of an e-mail")
         if store != self._store.id:
             foreign = ForeignJob(job.id, store, self._store.id)
             if self._on_foreign is not None:

@@ -19,6 +19,8 @@ from zqueue import QueueUnavailable
 _PASSING = frozenset({"no_space", "store_locked", "write_failed", "journal_cut"})
 """Why the store may not be used now, and yet by the next process."""
 
+_REPAIR = "`python -m service repair` keeps everything else, and says what it cut."
+
 _DESCRIPTION = "A self-hosted e-mail scheduler. Settings come from SERVICE_* variables, over .env, over defaults."
 
 
@@ -38,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingsError as error:
         return refuse(exits.USAGE, str(error))
     except StoreDamaged as error:
-        return refuse(exits.DAMAGED, f"the store is damaged and nothing was started: {error}")
+        return refuse(exits.DAMAGED, f"the store is damaged and nothing was started: {error}\n{_REPAIR}")
     except StoreError as error:
         passing = isinstance(error, StoreUnavailable) and error.reason in _PASSING
         why = f"the store in {PREFIX}DATA_DIR={settings.data_dir} cannot be used: {error}"

@@ -247,6 +247,8 @@ class Reader:
             return self._index.remembered(key, now)
 
     def _event(self, line: Line) -> Event | None:
+        if line["type"] == records.RECORD:  # an import brought it: it happened elsewhere, and its events are in it
+            return None
         if "state" not in line["data"]:
             return records.read_other(line)
         with self._mutex:

@@ -136,7 +136,8 @@ def test_a_log_damaged_in_the_middle(kept: Path, command: str) -> None:
     ended = run(kept, command)
     assert (ended.returncode, ended.stdout) == (3, "")
     told = f"service: the store is damaged and nothing was started: {journal}:2: the line is damaged, and "
-    assert set(ended.stderr.splitlines()) == {f"{told}it is not the last write"}
+    remedy = "`python -m service repair` keeps everything else, and says what it cut."
+    assert set(ended.stderr.splitlines()) == {f"{told}it is not the last write", remedy}
     assert journal.read_bytes() == damaged
     journal.write_bytes(whole)
 

@@ -12,7 +12,8 @@ from service.email.record import Change, Email
 from service.store.documents import Document
 from service.store.errors import EmailExists, KeyReused
 from service.store.idempotency import Key
-from service.store.records import Event
+from service.store.log import Draft
+from service.store.records import RECORD, Event
 from service.store.store import Store
 from service.store.transaction import Transaction
 from tests.unit.store_emails import NOW, cancel, email, opened
@@ -164,3 +165,18 @@ async def test_a_recipient_whose_state_is_what_it_was_is_not_told_again(tmp_path
         await store.accept([email("1")])
         await store.change("em_1", lambda it: Change("email.updated", it.state))
         assert ["recipients" in event.data for event in store.read_events(0, 9).events] == [False, False]
+
+
+async def test_an_imported_email_is_no_news(tmp_path: Path) -> None:
+    """What happened to it happened elsewhere; its own story has it."""
+    async with opened(tmp_path) as store:
+        await store.accept([email("1")])
+        row = store._index.row("em_1")
+        assert row is not None
+        line = store._log.fetch(store._index.newest_of(row))
+    told = {"seq": 1, "at": line["at"], "type": "email.scheduled", "run": 0, "rev": 1, "data": {}}
+    record = Draft(line["at"], "em_1", 1, RECORD, line["data"] | {"events": [told]})
+    async with opened(tmp_path / "other") as store:
+        await store.write(lambda t: t.drafts.append(record))
+        assert store.read_events(0, 9).events == []
+        assert [event.type for event in store.events("em_1")] == ["email.scheduled"]
