@@ -71,6 +71,6 @@ async def _redis(queue: Queue, store_id: str) -> tuple[dict[str, Any], str | Non
         stats, first = task.result()
     except ZQueueError as error:
         return {"reachable": False, "error": str(error)}, None
-    foreign = next((job.id for job in first if jobs.store_of(job.payload) != store_id), None)
+    foreign = next((job.id for job in first if jobs.store_of(job.payload) not in (None, store_id)), None)
     shown = {"reachable": True, "scheduled": stats.scheduled, "leased": stats.leased, "dead": stats.dead}
     return shown, foreign
