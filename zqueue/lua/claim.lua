@@ -35,10 +35,10 @@ local function look(set, members, ids, dues, group)
       call('ZADD', group and lane(envelope) or set, int(now + CAP), id)
     elseif group or set == LEASED or not limited or passes(id, envelope, due, now) then
       if group then start(group, id, now) end
-      solo = solo and not last
-      local since = not first_due and due >= 0 and due % 1 == 0 and dues[n] or int(math.max(first_due or due, 0))
+      local plain = not first_due and due >= 0 and due < 1e16 and due % 1 == 0 -- as the server wrote it
+      local since = plain and dues[n] or int(math.max(first_due or due, 0))
       local at, count, pair = #answer, deliveries == 0 and '1' or int(deliveries + 1), taken * 2
-      taken, leases[pair + 1], leases[pair + 2] = taken + 1, deadline, id
+      taken, solo, leases[pair + 1], leases[pair + 2] = taken + 1, solo and not last, deadline, id
       claims[pair + 1], claims[pair + 2] = id, token .. ':' .. count .. ':' .. since
       answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4] = id, envelope, count, since
       answer[at + 5] = errors[n] or ''
