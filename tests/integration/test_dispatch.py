@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -196,7 +197,8 @@ async def test_job_of_another_store_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ForeignJob):
             await dispatch(zqueue.Job("em_x.1", jobs.payload("another")))
         assert len(told) == 1
-        for payload in ({}, None, "x", [1, 2]):
+        of_none: list[Any] = [{}, None, "x", [1, 2]]
+        for payload in of_none:
             with pytest.raises(zqueue.Bury):
                 await dispatch(zqueue.Job("em_x.1", payload))
         for job_id in ("em_x.1", "em_x", "em_x.one"):
