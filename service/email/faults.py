@@ -113,7 +113,7 @@ def _explain(
 
 def unknown(name: str, known: Collection[str]) -> str:
     """What to say of a field or parameter that does not exist."""
-    near = difflib.get_close_matches(name[:_LONGEST_TOKEN], known, n=1)
+    near = difflib.get_close_matches(name[:_LONGEST_TOKEN], known, n=1, cutoff=0.7)
     if near:
         return f"does not exist; did you mean {near[0]}?"
     return f"does not exist; known are {', '.join(sorted(known))}" if known else "does not exist"

@@ -26,14 +26,23 @@ _log = logging.getLogger("service.outbox")
 
 
 def mail_queue(settings: Settings) -> Queue:
-    """The queue that carries e-mails. A job that fails by a fault of its handler is tried again for ever.
+    """The queue that carries e-mails.
+
+    Raises:
+        SettingsError: The URL cannot be used.
+    """
+    return service_queue("mail", settings)
+
+
+def service_queue(name: str, settings: Settings) -> Queue:
+    """A queue of the service. A job that fails by a fault of its handler is tried again for ever.
 
     Raises:
         SettingsError: The URL cannot be used.
     """
     retry = Retry(attempts=None, backoff=exponential(1, cap=60, jitter=True))
     try:
-        return Queue("mail", settings.queue_url, retry=retry)
+        return Queue(name, settings.queue_url, retry=retry)
     except InvalidJob as error:
         raise SettingsError(f"{PREFIX}REDIS_URL cannot be used: {error}") from None
 

@@ -12,7 +12,7 @@ KEPT = timedelta(hours=24)
 """How long a key is remembered at least; longer while one of its e-mails is not final."""
 
 FOR_EVER = "schedule:"
-"""Keys that begin with this are never forgotten."""
+"""Keys that begin with this are not forgotten while their e-mails are in the log."""
 
 
 class Key(NamedTuple):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from service.email import jobs
-from service.settings import PREFIX, Settings, SettingsError
-from zqueue import InvalidJob, NewJob, Queue, Retry, exponential
+from service.outbox import service_queue
+from service.settings import Settings
+from zqueue import NewJob, Queue
 
 CONCURRENCY = 20
 """Endpoints that a worker talks to at once."""
@@ -18,11 +19,7 @@ def hooks_queue(settings: Settings) -> Queue:
     Raises:
         SettingsError: The URL cannot be used.
     """
-    retry = Retry(attempts=None, backoff=exponential(1, cap=60, jitter=True))
-    try:
-        return Queue("hooks", settings.queue_url, retry=retry)
-    except InvalidJob as error:
-        raise SettingsError(f"{PREFIX}REDIS_URL cannot be used: {error}") from None
+    return service_queue("hooks", settings)
 
 
 def job(webhook_id: str, store_id: str, *, anew: bool) -> NewJob:
