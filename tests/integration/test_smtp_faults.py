@@ -137,7 +137,7 @@ async def test_a_bad_certificate(tmp_path: Path) -> None:
         stack.push_async_callback(witness.relays.close)
         world = witness.world
         email = await world.accept()
-        world.now = email.state.retry_until - timedelta(seconds=0.5)
+        world.now = email.state.retry_until - timedelta(seconds=5)
         living = asyncio.create_task(world.live(email))
         await wait_until(lambda: bool(witness.states))
         world.now = email.state.retry_until
